@@ -31,6 +31,11 @@ type Exchange struct {
 	Body      []byte
 	Truncated bool
 	Err       error
+
+	// Reused says that the connection had carried an earlier exchange.
+	Reused bool
+	// FromCache says that the browser's cache answered and nothing was sent.
+	FromCache bool
 }
 
 // MaxBody bounds what is read of an answer.
