@@ -18,8 +18,12 @@ type Requirement struct {
 	Claims []int `yaml:"claims,omitempty"`
 	// Levels says what each level of observation can see of it, in a few words.
 	Levels map[Level]string `yaml:"levels"`
-	// Unobservable says for a level why nothing seen there can confirm it.
+	// Unobservable says for a level why nothing seen there can confirm it. A
+	// level that has an entry in Levels too can still refute it.
 	Unobservable map[Level]string `yaml:"unobservable,omitempty"`
+	// Modes names for a level of Unobservable the hand-off modes in which it
+	// can confirm after all; see [Requirement.Unconfirmed].
+	Modes map[Level][]Handoff `yaml:"modes,omitempty"`
 	// Planned says what a scenario for it waits for; empty once it is tested.
 	Planned string `yaml:"planned,omitempty"`
 }
