@@ -47,9 +47,9 @@ type catalogue struct {
 	number map[int]int    // claim number to its place
 }
 
-// load parses the embedded catalogue once. A catalogue that does not parse
-// cannot leave the tests, so it panics.
-var load = sync.OnceValue(func() *catalogue {
+// loadCatalogue parses the embedded catalogue once. A catalogue that does not
+// parse cannot leave the tests, so it panics.
+var loadCatalogue = sync.OnceValue(func() *catalogue {
 	c, err := parseCatalogue(catalogueYAML)
 	if err != nil {
 		panic(err)
@@ -91,11 +91,11 @@ func parseCatalogue(text []byte) (*catalogue, error) {
 // Catalogue returns every requirement in the order of catalogue.yaml. The
 // slice is the caller's; what the requirements refer to is shared and
 // read-only.
-func Catalogue() []Requirement { return slices.Clone(load().Requirements) }
+func Catalogue() []Requirement { return slices.Clone(loadCatalogue().Requirements) }
 
 // RequirementByID returns the requirement of exactly that ID.
 func RequirementByID(id string) (Requirement, bool) {
-	c := load()
+	c := loadCatalogue()
 	i, ok := c.index[id]
 	if !ok {
 		return Requirement{}, false
@@ -105,12 +105,12 @@ func RequirementByID(id string) (Requirement, bool) {
 
 // Claims returns the 34 claims in ascending order. The slice is the caller's;
 // what the claims refer to is shared and read-only.
-func Claims() []Claim { return slices.Clone(load().Claims) }
+func Claims() []Claim { return slices.Clone(loadCatalogue().Claims) }
 
 // ClaimClosure returns claim n and every claim it depends on, ascending: the
 // claims that must hold for n to be reported. It is nil for an unknown number.
 func ClaimClosure(n int) []int {
-	c := load()
+	c := loadCatalogue()
 	reached := map[int]bool{}
 	var visit func(int)
 	visit = func(n int) {
@@ -143,7 +143,7 @@ func (r Requirement) Unconfirmed(l Level, h Handoff) string {
 // NearestID returns the requirement ID that a mistyped one most likely meant,
 // or "" if none is near.
 func NearestID(id string) string {
-	c := load()
+	c := loadCatalogue()
 	ids := make([]string, len(c.Requirements))
 	for i, r := range c.Requirements {
 		ids[i] = r.ID
