@@ -1,15 +1,403 @@
-// Package memstore is the common session database in memory: nothing outlives
-// the process.
+// Package memstore is the common session database in memory. Nothing in it
+// outlives the process.
 package memstore
 
-import "github.com/farmspec/farmspec/reference"
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/farmspec/farmspec/reference"
+)
 
 // Store is a reference.Store and reference.Editor in memory. It is safe for
-// concurrent use.
+// concurrent use: each session has a lock of its own, and the indices are
+// split by ID, so that callers of different sessions seldom meet.
 type Store struct {
-	reference.Store
-	reference.Editor
+	tokens index // every session ID, current or spent
+	refs   index
+	users  userIndex
 }
 
+var (
+	_ reference.Store  = (*Store)(nil)
+	_ reference.Editor = (*Store)(nil)
+)
+
 // Open returns an empty store.
-func Open() *Store { return new(Store) }
+func Open() *Store {
+	s := new(Store)
+	for i := range s.tokens {
+		s.tokens[i].m = make(map[reference.ID]slot)
+		s.refs[i].m = make(map[reference.ID]slot)
+	}
+	s.users.m = make(map[string]map[*entry]struct{})
+	return s
+}
+
+// entry is one session. Locks are taken in the order entry, index.
+type entry struct {
+	mu sync.Mutex
+	s  reference.SecuritySession // HTTP sorted by application
+	// gone is set, with mu held, when the session is forgotten; what the
+	// indices still hold of it is rubbish from then on.
+	gone atomic.Bool
+}
+
+// Create implements reference.Store.
+func (s *Store) Create(_ context.Context, sess reference.SecuritySession) error {
+	e := &entry{s: sess}
+	e.s.HTTP = nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !s.refs.claim(sess.Ref, slot{e, math.MaxInt64}) {
+		return errors.New("create session: the reference is taken")
+	}
+	if !s.tokens.claim(sess.Current.ID, slot{e, sess.Current.Timestamp}) {
+		e.gone.Store(true)
+		s.refs.drop(sess.Ref, e)
+		return errors.New("create session: the session ID is taken")
+	}
+	s.users.add(sess.User, e)
+	return nil
+}
+
+// Find implements reference.Store.
+func (s *Store) Find(_ context.Context, id reference.ID) (reference.SecuritySession, error) {
+	return s.tokens.find(id).copy()
+}
+
+// Load implements reference.Store.
+func (s *Store) Load(_ context.Context, ref reference.ID) (reference.SecuritySession, error) {
+	return s.refs.find(ref).copy()
+}
+
+// Replace implements reference.Store.
+func (s *Store) Replace(_ context.Context, old, next reference.Token) error {
+	e := s.tokens.find(old.ID)
+	if !e.lock() {
+		return reference.ErrUnknown
+	}
+	defer e.mu.Unlock()
+	switch {
+	case !e.s.Open():
+		return reference.ErrClosed
+	case old.ID != e.s.Current.ID:
+		return reference.ErrSpent
+	case !old.SameAs(e.s.Current):
+		return reference.ErrMismatch
+	}
+	if !s.tokens.claim(next.ID, slot{e, next.Timestamp}) {
+		return errors.New("replace token: the new session ID is taken")
+	}
+	e.s.Previous, e.s.Current = old, next
+	return nil
+}
+
+// CloseSession implements reference.Store.
+func (s *Store) CloseSession(_ context.Context, ref reference.ID, why reference.Reason, at int64) (bool, error) {
+	e := s.refs.find(ref)
+	if !e.lock() {
+		return false, reference.ErrUnknown
+	}
+	defer e.mu.Unlock()
+	return e.close(why, at), nil
+}
+
+// OpenHTTP implements reference.Store.
+func (s *Store) OpenHTTP(_ context.Context, ref reference.ID, h reference.HTTPSession) (reference.HTTPSession, bool, error) {
+	e := s.refs.find(ref)
+	if !e.lock() {
+		return reference.HTTPSession{}, false, reference.ErrUnknown
+	}
+	defer e.mu.Unlock()
+	if !e.s.Open() {
+		return reference.HTTPSession{}, false, reference.ErrClosed
+	}
+	i, live := e.http(h.Application)
+	if !live {
+		e.s.HTTP = slices.Insert(e.s.HTTP, i, copyHTTP(h))
+	}
+	return copyHTTP(e.s.HTTP[i]), !live, nil
+}
+
+// SaveHTTP implements reference.Store.
+func (s *Store) SaveHTTP(_ context.Context, ref reference.ID, application string, version int64, attributes map[string]string, at int64) error {
+	e := s.refs.find(ref)
+	if !e.lock() {
+		return reference.ErrUnknown
+	}
+	defer e.mu.Unlock()
+	if !e.s.Open() {
+		return reference.ErrClosed
+	}
+	i, live := e.http(application)
+	if !live {
+		return reference.ErrUnknown
+	}
+	h := &e.s.HTTP[i]
+	if attributes != nil {
+		if h.Version != version {
+			return reference.ErrConflict
+		}
+		h.Version++
+		h.Attributes = maps.Clone(attributes)
+	}
+	h.LastAccess = max(h.LastAccess, at)
+	return nil
+}
+
+// EndHTTP implements reference.Store.
+func (s *Store) EndHTTP(_ context.Context, ref reference.ID, application string, _ reference.Reason, at int64) (bool, error) {
+	e := s.refs.find(ref)
+	if !e.lock() {
+		return false, reference.ErrUnknown
+	}
+	defer e.mu.Unlock()
+	i, live := e.http(application)
+	if !live {
+		return false, reference.ErrUnknown
+	}
+	e.s.HTTP = slices.Delete(e.s.HTTP, i, i+1)
+	return len(e.s.HTTP) == 0 && e.close(reference.ByLastHTTP, at), nil
+}
+
+// List implements reference.Store.
+func (s *Store) List(_ context.Context, user string) ([]reference.SecuritySession, error) {
+	var entries []*entry
+	if user == "" {
+		entries = s.refs.entries()
+	} else {
+		entries = s.users.entries(user)
+	}
+	list := make([]reference.SecuritySession, 0, len(entries))
+	for _, e := range entries {
+		if sess, err := e.copy(); err == nil {
+			list = append(list, sess)
+		}
+	}
+	slices.SortFunc(list, func(a, b reference.SecuritySession) int {
+		return cmp.Or(cmp.Compare(a.AuthenticatedAt, b.AuthenticatedAt), bytes.Compare(a.Ref[:], b.Ref[:]))
+	})
+	return list, nil
+}
+
+// Prune implements reference.Store.
+func (s *Store) Prune(_ context.Context, before int64) (int, error) {
+	n := 0
+	for _, e := range s.refs.entries() {
+		if !e.lock() {
+			continue
+		}
+		if !e.s.Open() && e.s.ClosedAt < before {
+			s.forget(e)
+			n++
+		}
+		e.mu.Unlock()
+	}
+	s.tokens.prune(before)
+	return n, nil
+}
+
+// SetCurrent implements reference.Editor.
+func (s *Store) SetCurrent(_ context.Context, ref reference.ID, t reference.Token) error {
+	e := s.refs.find(ref)
+	if !e.lock() {
+		return reference.ErrUnknown
+	}
+	defer e.mu.Unlock()
+	if s.tokens.find(t.ID) == e {
+		s.tokens.drop(t.ID, e)
+	}
+	if !s.tokens.claim(t.ID, slot{e, t.Timestamp}) {
+		return errors.New("set stored token: the session ID is another session's")
+	}
+	e.s.Current = t
+	return nil
+}
+
+// Remove implements reference.Editor.
+func (s *Store) Remove(_ context.Context, ref reference.ID) error {
+	e := s.refs.find(ref)
+	if !e.lock() {
+		return reference.ErrUnknown
+	}
+	defer e.mu.Unlock()
+	s.forget(e)
+	return nil
+}
+
+// String says how much is stored, and nothing of what.
+func (s *Store) String() string {
+	return fmt.Sprintf("memory, %d sessions", len(s.refs.entries()))
+}
+
+// forget takes a locked session out. Its tokens stay in their index, unseen,
+// until the next Prune.
+func (s *Store) forget(e *entry) {
+	e.gone.Store(true)
+	s.refs.drop(e.s.Ref, e)
+	s.users.drop(e.s.User, e)
+}
+
+// lock locks a session, unless there is none (nil) or it is forgotten.
+func (e *entry) lock() bool {
+	if e == nil {
+		return false
+	}
+	e.mu.Lock()
+	if e.gone.Load() {
+		e.mu.Unlock()
+		return false
+	}
+	return true
+}
+
+func (e *entry) copy() (reference.SecuritySession, error) {
+	if !e.lock() {
+		return reference.SecuritySession{}, reference.ErrUnknown
+	}
+	defer e.mu.Unlock()
+	sess := e.s
+	sess.HTTP = nil
+	for _, h := range e.s.HTTP {
+		sess.HTTP = append(sess.HTTP, copyHTTP(h))
+	}
+	return sess, nil
+}
+
+func (e *entry) close(why reference.Reason, at int64) bool {
+	if !e.s.Open() {
+		return false
+	}
+	// Zero would mean open.
+	e.s.ClosedAt, e.s.Reason, e.s.HTTP = max(at, 1), why, nil
+	return true
+}
+
+func (e *entry) http(application string) (int, bool) {
+	return slices.BinarySearchFunc(e.s.HTTP, application, func(h reference.HTTPSession, name string) int {
+		return cmp.Compare(h.Application, name)
+	})
+}
+
+func copyHTTP(h reference.HTTPSession) reference.HTTPSession {
+	h.Attributes = maps.Clone(h.Attributes)
+	return h
+}
+
+// index finds sessions by an ID, split by the ID's first byte.
+type index [256]struct {
+	mu sync.RWMutex
+	m  map[reference.ID]slot
+	_  [32]byte // neighbours on cache lines of their own
+}
+
+// slot is where an ID leads; at is its token's timestamp.
+type slot struct {
+	e  *entry
+	at int64
+}
+
+func (x *index) find(id reference.ID) *entry {
+	shard := &x[id[0]]
+	shard.mu.RLock()
+	defer shard.mu.RUnlock()
+	return shard.m[id].e
+}
+
+// claim puts the slot in, unless the ID leads to a living session already.
+func (x *index) claim(id reference.ID, new slot) bool {
+	shard := &x[id[0]]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if old, taken := shard.m[id]; taken && !old.e.gone.Load() {
+		return false
+	}
+	shard.m[id] = new
+	return true
+}
+
+// drop takes the ID out, if it still leads to e.
+func (x *index) drop(id reference.ID, e *entry) {
+	shard := &x[id[0]]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if shard.m[id].e == e {
+		delete(shard.m, id)
+	}
+}
+
+func (x *index) entries() []*entry {
+	var all []*entry
+	for i := range x {
+		x[i].mu.RLock()
+		for _, s := range x[i].m {
+			all = append(all, s.e)
+		}
+		x[i].mu.RUnlock()
+	}
+	return all
+}
+
+// prune drops rubbish, and spent IDs older than the instant.
+func (x *index) prune(before int64) {
+	type candidate struct {
+		id reference.ID
+		e  *entry
+	}
+	for i := range x {
+		var old []candidate
+		x[i].mu.RLock()
+		for id, s := range x[i].m {
+			if s.at < before || s.e.gone.Load() {
+				old = append(old, candidate{id, s.e})
+			}
+		}
+		x[i].mu.RUnlock()
+		for _, c := range old {
+			c.e.mu.Lock()
+			if c.e.gone.Load() || c.id != c.e.s.Current.ID && c.id != c.e.s.Previous.ID {
+				x.drop(c.id, c.e)
+			}
+			c.e.mu.Unlock()
+		}
+	}
+}
+
+// userIndex finds sessions by their user.
+type userIndex struct {
+	mu sync.RWMutex
+	m  map[string]map[*entry]struct{}
+}
+
+func (x *userIndex) add(user string, e *entry) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.m[user] == nil {
+		x.m[user] = make(map[*entry]struct{})
+	}
+	x.m[user][e] = struct{}{}
+}
+
+func (x *userIndex) drop(user string, e *entry) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.m[user], e)
+	if len(x.m[user]) == 0 {
+		delete(x.m, user)
+	}
+}
+
+func (x *userIndex) entries(user string) []*entry {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return slices.Collect(maps.Keys(x.m[user]))
+}
