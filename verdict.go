@@ -66,6 +66,20 @@ func Worst(verdicts ...Verdict) Verdict {
 	})
 }
 
+// Whole returns the verdict of something that holds only if all its parts do,
+// as a claim holds only with every element: a failure over everything, then
+// what was not seen, and a pass only where every part passed.
+func Whole(verdicts ...Verdict) Verdict {
+	if worst := Worst(verdicts...); worst.Ran() && worst != Pass && worst != Warn {
+		return worst
+	}
+	rest := slices.DeleteFunc(slices.Clone(verdicts), func(v Verdict) bool { return v == Pass || v == Warn })
+	if len(rest) > 0 {
+		return Worst(rest...)
+	}
+	return Worst(verdicts...)
+}
+
 // Exit codes of the command, stable for scripts.
 const (
 	ExitConformant    = 0  // everything that ran passed, and something ran

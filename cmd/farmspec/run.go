@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/farmspec/farmspec"
+	"github.com/farmspec/farmspec/features"
+	"github.com/farmspec/farmspec/reports"
+	"github.com/farmspec/farmspec/simfarm"
+)
+
+// profiles are the configurations of the reference farm that a plain run
+// judges: every hand-off mode, rotation policy, topology and answer to a
+// spent token at least once. --all-profiles judges every combination.
+var profiles = []simfarm.Options{
+	{Handoff: farmspec.Sealed, Rotation: farmspec.Strict, Topology: farmspec.SharedDomain},
+	{Handoff: farmspec.Claimed, Rotation: farmspec.Strict, Topology: farmspec.SingleHost, Replay: farmspec.RevokeFamily},
+	{Handoff: farmspec.Direct, Rotation: farmspec.Coalesce, Topology: farmspec.SplitDomain},
+	{Handoff: farmspec.Sealed, Rotation: farmspec.ReadVerify, Topology: farmspec.SingleHost},
+}
+
+var (
+	handoffs   = []farmspec.Handoff{farmspec.Sealed, farmspec.Claimed, farmspec.Direct}
+	rotations  = []farmspec.Rotation{farmspec.Strict, farmspec.Coalesce, farmspec.ReadVerify}
+	topologies = []farmspec.Topology{farmspec.SharedDomain, farmspec.SingleHost, farmspec.SplitDomain}
+	replays    = []farmspec.Replay{farmspec.Reject, farmspec.RevokeFamily}
+)
+
+type runFlags struct {
+	features.Options
+	out, level, target             string
+	mode, policy, topology, replay string
+	allProfiles, dryRun, verbose   bool
+}
+
+func newRun() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run [reference]",
+		Short: "Judge a farm: run the scenarios and write the report",
+		Long: `Runs the scenarios against the reference farm, in this process, and writes
+results.json, junit.xml, summary.md and report.html into the output folder.
+
+Without --mode, --policy, --topology or --replay it judges four profiles that
+together cover every value; with any of them, the one profile they name.`,
+		Example: `  farmspec run
+  farmspec run --run 'rotate.*' --mode claimed
+  farmspec run --tags '@WF-4.3 and not @level:W' --level B`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args) },
+	}
+	fl := c.Flags()
+	fl.StringArrayVar(&f.Run, "run", nil, "scenario ID or glob (repeatable)")
+	fl.StringVar(&f.Tags, "tags", "", "tag expression, for example '@WF-4.3 and not @level:W'")
+	fl.StringVar(&f.level, "level", "W", "highest level of observation: B, G or W")
+	fl.IntVar(&f.Parallel, "parallel", 0, "scenarios at a time (default twice the processors)")
+	fl.DurationVar(&f.Timeout, "timeout", 30*time.Second, "bound of one scenario")
+	fl.DurationVar(&f.MaxWait, "max-wait", time.Minute, "longest wait of a scenario where the farm's time cannot be moved")
+	fl.Uint64Var(&f.Seed, "seed", 0, "seed of the random choices (default: drawn and reported)")
+	fl.BoolVar(&f.FailFast, "fail-fast", false, "begin no further case after a failure")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "print the plan and run nothing")
+	fl.StringVar(&f.out, "out", "farmspec-report", "folder for the report")
+	fl.StringVar(&f.mode, "mode", "", "hand-off mode: sealed, claimed or direct")
+	fl.StringVar(&f.policy, "policy", "", "rotation policy: strict, coalesce or read-verify")
+	fl.StringVar(&f.topology, "topology", "", "topology: shared-domain, single-host or split-domain")
+	fl.StringVar(&f.replay, "replay", "", "answer to a spent token: reject or revoke-family")
+	fl.StringVar(&f.target, "target", "", "judge the one profile of this name, as reports print it")
+	fl.BoolVar(&f.allProfiles, "all-profiles", false, "judge every combination of mode, policy and topology")
+	fl.BoolVarP(&f.verbose, "verbose", "v", false, "a line for every case")
+	return c
+}
+
+func (f *runFlags) run(c *cobra.Command, args []string) error {
+	if len(args) == 1 && args[0] != "reference" {
+		return usageError(fmt.Errorf("unknown target %q: this version judges the built-in %q only", args[0], "reference"))
+	}
+	f.Level = farmspec.Level(strings.ToUpper(f.level))
+	if !slices.Contains([]farmspec.Level{farmspec.Black, farmspec.Grey, farmspec.White}, f.Level) {
+		return usageError(fmt.Errorf("--level %q: want B, G or W", f.level))
+	}
+	options, err := f.profiles()
+	if err != nil {
+		return err
+	}
+	if !f.dryRun {
+		if err := writable(f.out); err != nil {
+			return usageError(err)
+		}
+	}
+	f.Command = strings.Join(append([]string{"farmspec"}, os.Args[1:]...), " ")
+	f.Version, f.Commit = build()
+
+	ctx := c.Context()
+	targets, closeAll, err := open(ctx, options)
+	if err != nil {
+		return &exitError{farmspec.ExitNotReady, err}
+	}
+	defer closeAll()
+	if f.dryRun {
+		plan, err := features.Plan(f.Options, targets...)
+		if err != nil {
+			return err
+		}
+		return reports.WritePlan(c.OutOrStdout(), plan)
+	}
+	term := terminal(c)
+	term.Verbose = f.verbose
+	f.Progress = reports.NewProgress(c.OutOrStdout(), term)
+	report, err := features.Judge(ctx, f.Options, targets...)
+	if err != nil {
+		return err
+	}
+	files, err := reports.Write(f.out, report)
+	if err != nil {
+		return usageError(err)
+	}
+	reports.Closing(c.OutOrStdout(), report, files, term)
+	if report.Exit != 0 {
+		return &exitError{Code: report.Exit}
+	}
+	return nil
+}
+
+// profiles turns the flags into configurations of the reference farm.
+func (f *runFlags) profiles() ([]simfarm.Options, error) {
+	one, err := profile(f.mode, f.policy, f.topology, f.replay)
+	if err != nil {
+		return nil, err
+	}
+	named := f.mode+f.policy+f.topology+f.replay != ""
+	switch {
+	case f.target != "":
+		for _, o := range everyProfile() {
+			if o.ProfileName() == f.target {
+				return []simfarm.Options{o}, nil
+			}
+		}
+		var names []string
+		for _, o := range everyProfile() {
+			names = append(names, o.ProfileName())
+		}
+		return nil, usageError(fmt.Errorf("--target %q is no profile of the reference farm (did you mean %s?)", f.target, farmspec.Suggest(f.target, names)))
+	case f.allProfiles && named:
+		return nil, usageError(fmt.Errorf("--all-profiles and --mode, --policy, --topology or --replay exclude each other"))
+	case f.allProfiles:
+		return everyProfile(), nil
+	case named:
+		return []simfarm.Options{one}, nil
+	}
+	return profiles, nil
+}
+
+func everyProfile() []simfarm.Options {
+	var all []simfarm.Options
+	for _, h := range handoffs {
+		for _, r := range rotations {
+			for _, t := range topologies {
+				for _, p := range replays {
+					all = append(all, simfarm.Options{Handoff: h, Rotation: r, Topology: t, Replay: p})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// profile reads the four words that configure a reference farm; "" is the default.
+func profile(mode, policy, topology, replay string) (simfarm.Options, error) {
+	var o simfarm.Options
+	var err error
+	if o.Handoff, err = oneOf("mode", mode, handoffs); err != nil {
+		return o, err
+	}
+	if o.Rotation, err = oneOf("policy", policy, rotations); err != nil {
+		return o, err
+	}
+	if o.Topology, err = oneOf("topology", topology, topologies); err != nil {
+		return o, err
+	}
+	o.Replay, err = oneOf("replay", replay, replays)
+	return o, err
+}
+
+// oneOf reads a flag's word; the first known one is the default.
+func oneOf[T ~string](flag, word string, known []T) (T, error) {
+	if word == "" {
+		return known[0], nil
+	}
+	if slices.Contains(known, T(word)) {
+		return T(word), nil
+	}
+	var words []string
+	for _, k := range known {
+		words = append(words, string(k))
+	}
+	hint := ""
+	if near := farmspec.Suggest(word, words); near != "" {
+		hint = fmt.Sprintf(" (did you mean %s?)", near)
+	}
+	return "", usageError(fmt.Errorf("--%s %q: want %s%s", flag, word, strings.Join(words, ", "), hint))
+}
+
+// open starts a farm for each profile.
+func open(ctx context.Context, options []simfarm.Options) ([]*farmspec.Target, func(), error) {
+	var farms []*simfarm.Farm
+	closeAll := func() {
+		for _, f := range farms {
+			_ = f.Close()
+		}
+	}
+	var targets []*farmspec.Target
+	for _, o := range options {
+		farm, err := simfarm.Open(ctx, o)
+		if err != nil {
+			closeAll()
+			return nil, nil, err
+		}
+		farms = append(farms, farm)
+		targets = append(targets, farm.Target())
+	}
+	return targets, closeAll, nil
+}
+
+// writable makes the folder and tries it, so that a run does not end without
+// a place for its report.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make the output folder: %w; choose another with --out", err)
+	}
+	probe, err := os.CreateTemp(dir, ".farmspec-*")
+	if err != nil {
+		return fmt.Errorf("write into the output folder %s: %w; choose another with --out", filepath.Clean(dir), err)
+	}
+	_ = probe.Close()
+	return os.Remove(probe.Name())
+}
+
+// terminal says what the output can show.
+func terminal(c *cobra.Command) reports.Terminal {
+	out, ok := c.OutOrStdout().(*os.File)
+	if !ok || !term.IsTerminal(int(out.Fd())) {
+		return reports.Terminal{}
+	}
+	width, _, err := term.GetSize(int(out.Fd()))
+	if err != nil {
+		width = 80
+	}
+	return reports.Terminal{TTY: true, Width: width, Color: os.Getenv("NO_COLOR") == ""}
+}

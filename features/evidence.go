@@ -1,0 +1,254 @@
+package features
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/farmspec/farmspec"
+)
+
+// The bounds of a case's evidence. A long scenario keeps its beginning, its
+// end and every exchange a check points at.
+const (
+	keepFirst, keepLast = 30, 20
+	keepBody            = 1200
+	keepMessages        = 400
+)
+
+// evidence turns what the scenario saw into records without secrets.
+func (w *world) evidence(ctx context.Context) {
+	w.mu.Lock()
+	exchanges := slices.Clone(w.exchanges)
+	traces := slices.Clone(w.traces)
+	w.mu.Unlock()
+
+	r := w.newRedactor(exchanges)
+	keep := map[int]bool{}
+	for i := range exchanges {
+		keep[i+1] = i < keepFirst || i >= len(exchanges)-keepLast
+	}
+	for _, c := range w.result.Checks {
+		keep[c.Exchange] = true
+	}
+	var messages []farmspec.MessageRecord
+	for i, x := range exchanges {
+		n := i + 1
+		if !keep[n] {
+			w.result.ExchangesOmitted++
+			continue
+		}
+		rec := w.exchangeRecord(n, x, r)
+		w.result.Exchanges = append(w.result.Exchanges, rec)
+		messages = append(messages, arrows(rec)...)
+	}
+	if w.hooks.Trace != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		for _, t := range traces {
+			inside, err := w.hooks.Trace.Messages(ctx, t)
+			if err != nil {
+				continue // the diagram is a help, never a verdict
+			}
+			for _, m := range inside {
+				if m.From == "browser" || m.To == "browser" || m.Op == farmspec.OpReceive || m.Op == farmspec.OpRespond {
+					continue // the exchanges show these, by browser
+				}
+				messages = append(messages, farmspec.MessageRecord{
+					Offset: m.At.Sub(w.began), From: m.From, To: m.To, Op: m.Op, Detail: r.text(m.Detail), OK: m.OK,
+				})
+			}
+		}
+	}
+	slices.SortStableFunc(messages, func(a, b farmspec.MessageRecord) int { return int(a.Offset - b.Offset) })
+	if len(messages) > keepMessages {
+		messages = messages[:keepMessages]
+	}
+	w.result.Messages = messages
+	w.result.Reason = r.text(w.result.Reason)
+	for i := range w.result.Steps {
+		w.result.Steps[i].Error = r.text(w.result.Steps[i].Error)
+	}
+	for i := range w.result.Checks {
+		w.result.Checks[i].Expected = r.text(w.result.Checks[i].Expected)
+		w.result.Checks[i].Actual = r.text(w.result.Checks[i].Actual)
+	}
+}
+
+// arrows are the request and the answer of an exchange in a sequence diagram.
+func arrows(x farmspec.ExchangeRecord) []farmspec.MessageRecord {
+	member := x.Member
+	if member == "" {
+		member = "farm"
+	}
+	path := x.URL
+	if u, err := url.Parse(x.URL); err == nil {
+		path = u.RequestURI()
+	}
+	answer := farmspec.MessageRecord{
+		Offset: x.Offset + x.Took, From: member, To: x.Browser, Op: "answer", Exchange: x.N,
+		Detail: fmt.Sprintf("%d %s", x.Status, http.StatusText(x.Status)), OK: x.Status > 0 && x.Status < 400,
+	}
+	if x.Status == 0 {
+		answer.Detail = "no answer"
+	}
+	return []farmspec.MessageRecord{
+		{Offset: x.Offset, From: x.Browser, To: member, Op: "request", Detail: x.Method + " " + path, OK: true, Exchange: x.N},
+		answer,
+	}
+}
+
+func (w *world) exchangeRecord(n int, x recorded, r *redactor) farmspec.ExchangeRecord {
+	rec := farmspec.ExchangeRecord{
+		N: n, Step: x.step, Browser: x.Browser, Offset: x.Start.Sub(w.began), Took: x.Took,
+		Method: x.Method, URL: r.text(x.URL), RequestHeader: r.headers(x.RequestHeader), RequestBody: r.body([]byte(x.RequestBody)),
+		Status: x.Status, Header: r.headers(x.Header), Body: r.body(x.Body), BodyBytes: len(x.Body),
+	}
+	if m, ok := w.target.MemberOf(x.URL); ok {
+		rec.Member = m.Name
+	}
+	if x.Err != nil {
+		rec.Error = r.text(x.Err.Error())
+	}
+	return rec
+}
+
+// redactor replaces secrets by salted digests: every cookie value, every
+// password, every hand-off parameter, wherever they stand.
+type redactor struct {
+	known  *strings.Replacer
+	params *regexp.Regexp
+}
+
+// minSecret keeps short cookie values such as "1" from being replaced all
+// over a page; they are still replaced in the cookie headers themselves.
+const minSecret = 8
+
+func (w *world) newRedactor(exchanges []recorded) *redactor {
+	secrets := map[string]bool{}
+	add := func(s string) {
+		if len(s) >= minSecret {
+			secrets[s] = true
+			secrets[url.QueryEscape(s)] = true
+		}
+	}
+	for _, p := range w.people {
+		add(p.user.Password)
+		for _, t := range p.tokens {
+			add(t.value)
+		}
+	}
+	for _, x := range exchanges {
+		for _, c := range x.SetCookies() {
+			add(c.Value)
+		}
+		for _, line := range x.RequestHeader["Cookie"] {
+			for pair := range strings.SplitSeq(line, ";") {
+				_, v, _ := strings.Cut(pair, "=")
+				add(strings.TrimSpace(v))
+			}
+		}
+		for _, t := range []string{x.URL, x.Location()} {
+			if p, err := w.target.TokenIn(t); err == nil {
+				add(p.ID)
+			}
+		}
+	}
+	for _, s := range w.secrets {
+		add(s)
+	}
+	var pairs []string
+	for _, s := range slices.SortedFunc(mapKeys(secrets), func(a, b string) int { return len(b) - len(a) }) {
+		pairs = append(pairs, s, farmspec.Digest(s))
+	}
+	r := &redactor{known: strings.NewReplacer(pairs...)}
+	h := w.target.HandoffParams
+	var names []string
+	for _, n := range []string{h.ID, h.Timestamp, h.Sealed} {
+		if n != "" {
+			names = append(names, regexp.QuoteMeta(n))
+		}
+	}
+	if len(names) > 0 {
+		r.params = regexp.MustCompile(`([?&;](?:amp;)?(?:` + strings.Join(names, "|") + `)=)([^&"'<>\s;#]+)`)
+	}
+	return r
+}
+
+func mapKeys(m map[string]bool) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+func (r *redactor) text(s string) string {
+	s = r.known.Replace(s)
+	if r.params == nil {
+		return s
+	}
+	return r.params.ReplaceAllStringFunc(s, func(m string) string {
+		name, value, _ := strings.Cut(m, "=")
+		if strings.HasPrefix(value, "#") {
+			return m
+		}
+		return name + "=" + farmspec.Digest(value)
+	})
+}
+
+func (r *redactor) body(b []byte) string {
+	s := strings.ToValidUTF8(r.text(string(b)), "\uFFFD")
+	if len(s) > keepBody {
+		s = strings.ToValidUTF8(s[:keepBody], "") + " …"
+	}
+	return s
+}
+
+func (r *redactor) headers(h http.Header) []farmspec.Header {
+	var out []farmspec.Header
+	for name, values := range h {
+		for _, v := range values {
+			switch name {
+			case "Cookie":
+				v = redactPairs(v)
+			case "Set-Cookie":
+				pair, rest, more := strings.Cut(v, ";")
+				v = redactPairs(pair)
+				if more {
+					v += ";" + rest
+				}
+			case "Authorization":
+				scheme, credential, _ := strings.Cut(v, " ")
+				v = scheme + " " + farmspec.Digest(credential)
+			default:
+				v = r.text(v)
+			}
+			out = append(out, farmspec.Header{Name: name, Value: v})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b farmspec.Header) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// redactPairs keeps the names of a cookie header and digests the values.
+func redactPairs(line string) string {
+	pairs := strings.Split(line, ";")
+	for i, p := range pairs {
+		name, value, ok := strings.Cut(p, "=")
+		switch {
+		case ok && strings.TrimSpace(value) != "":
+			pairs[i] = name + "=" + farmspec.Digest(strings.TrimSpace(value))
+		case !ok:
+			pairs[i] = farmspec.Digest(p)
+		}
+	}
+	return strings.Join(pairs, ";")
+}

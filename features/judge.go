@@ -1,0 +1,312 @@
+package features
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cucumber/godog"
+
+	"github.com/farmspec/farmspec"
+)
+
+// Options say what to run and how. The zero value runs everything at every
+// level the targets offer.
+type Options struct {
+	// Run are scenario IDs or globs; empty is all. Tags is a Cucumber tag
+	// expression; empty is all.
+	Run  []string
+	Tags string
+	// Level is the highest level of observation to use. Empty is White.
+	Level farmspec.Level
+	// Parallel is the number of scenarios at a time. Zero is twice the processors.
+	Parallel int
+	// Timeout bounds one scenario. Zero is 30 seconds beyond what it waits for on purpose.
+	Timeout time.Duration
+	// MaxWait bounds the waiting of one scenario where time cannot be moved.
+	MaxWait time.Duration
+	// Seed fixes every random choice of the judge. Zero draws one and reports it.
+	Seed uint64
+	// FailFast stops planning new cases after the first failure.
+	FailFast bool
+	// Progress is told of the run; nil is silence.
+	Progress farmspec.Progress
+	// Command is how the run was started, for the report.
+	Command string
+	// Version and Commit identify the tool.
+	Version, Commit string
+	// Features are the feature files; nil is the built-in ones.
+	Features fs.FS
+}
+
+func (o Options) withDefaults() Options {
+	if o.Level == "" {
+		o.Level = farmspec.White
+	}
+	if o.Parallel <= 0 {
+		o.Parallel = 2 * runtime.GOMAXPROCS(0)
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 30 * time.Second
+	}
+	for o.Seed == 0 {
+		o.Seed = rand.Uint64()
+	}
+	return o
+}
+
+// Plan returns the cases that Judge would run, and those it would not with
+// the reason, without asking any target anything.
+func Plan(o Options, targets ...*farmspec.Target) ([]farmspec.Result, error) {
+	j, err := newJudge(o, targets)
+	if err != nil {
+		return nil, err
+	}
+	var results []farmspec.Result
+	for _, p := range j.cases {
+		r := j.result(p)
+		r.Verdict, r.Reason = p.verdict, p.reason
+		if p.verdict == "" {
+			r.Verdict = farmspec.Planned
+		}
+		results = append(results, *r)
+	}
+	return results, nil
+}
+
+// Judge runs the selected scenarios against each target and returns the
+// report. The error is a UsageError or a fault of the judge itself; whatever
+// the targets did is in the report. When the context ends, what has ended is
+// kept, the rest is reported as not run, and the report is marked incomplete.
+func Judge(ctx context.Context, o Options, targets ...*farmspec.Target) (*farmspec.Report, error) {
+	j, err := newJudge(o, targets)
+	if err != nil {
+		return nil, err
+	}
+	return j.run(ctx)
+}
+
+type judge struct {
+	Options
+	features []feature
+	targets  []*farmspec.Target
+	cases    []*planned
+	byTarget map[*farmspec.Target]map[string]*planned // by file and name
+
+	mu      sync.Mutex // guards results, stop and calls to Progress
+	results map[farmspec.CaseID]*farmspec.Result
+	stop    string // why no further case begins
+}
+
+func newJudge(o Options, targets []*farmspec.Target) (*judge, error) {
+	j := &judge{Options: o.withDefaults(), targets: targets, results: map[farmspec.CaseID]*farmspec.Result{}}
+	if len(targets) == 0 {
+		return nil, usage("judge: no target")
+	}
+	var err error
+	if j.features, err = parse(o.Features); err != nil {
+		return nil, err
+	}
+	var all []*Scenario
+	for _, f := range j.features {
+		all = append(all, f.scenarios...)
+	}
+	selected, err := Select(all, o.Run, o.Tags)
+	if err != nil {
+		return nil, err
+	}
+	j.cases = plan(selected, targets, &j.Options)
+	j.byTarget = map[*farmspec.Target]map[string]*planned{}
+	for _, p := range j.cases {
+		if j.byTarget[p.target] == nil {
+			j.byTarget[p.target] = map[string]*planned{}
+		}
+		j.byTarget[p.target][p.scenario.File+"\x00"+p.scenario.Name] = p
+	}
+	return j, nil
+}
+
+func (j *judge) run(ctx context.Context) (*farmspec.Report, error) {
+	started := time.Now()
+	if j.Progress != nil {
+		var infos []farmspec.TargetInfo
+		for _, t := range j.targets {
+			infos = append(infos, j.describe(t))
+		}
+		j.Progress.Planned(len(j.cases), infos)
+	}
+	for _, p := range j.cases {
+		if p.verdict != "" {
+			r := j.result(p)
+			r.Verdict, r.Reason = p.verdict, p.reason
+			j.ended(r)
+		}
+	}
+	for _, t := range j.targets {
+		if err := j.runTarget(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	return j.report(ctx, started), nil
+}
+
+// runTarget hands the target's cases to godog, which interprets the Gherkin;
+// order of results, verdicts and evidence are the judge's.
+func (j *judge) runTarget(ctx context.Context, t *farmspec.Target) error {
+	var want []string
+	contents := map[string][]byte{}
+	for _, p := range j.cases {
+		if p.target == t && p.verdict == "" {
+			id, _, _ := strings.Cut(p.scenario.ID, "/")
+			want = append(want, "@"+id)
+			contents[p.scenario.File] = nil
+		}
+	}
+	if len(want) == 0 {
+		return nil
+	}
+	var files []godog.Feature
+	for _, f := range j.features {
+		if _, ok := contents[f.path]; ok {
+			files = append(files, godog.Feature{Name: f.path, Contents: f.content})
+		}
+	}
+	gate := new(sync.RWMutex) // an exclusive scenario on a shared farm takes it alone
+	suite := godog.TestSuite{
+		Name: "farmspec",
+		ScenarioInitializer: func(sc *godog.ScenarioContext) {
+			w := &world{judge: j, gate: gate}
+			sc.Before(func(ctx context.Context, p *godog.Scenario) (context.Context, error) {
+				c := j.byTarget[t][p.Uri+"\x00"+p.Name]
+				if c == nil || c.verdict != "" {
+					return ctx, godog.ErrSkip // another row of a selected outline
+				}
+				return w.begin(ctx, c)
+			})
+			sc.StepContext().Before(w.beforeStep)
+			sc.StepContext().After(w.afterStep)
+			sc.After(w.end)
+			w.registerSteps(sc)
+		},
+		Options: &godog.Options{
+			Format:          quiet,
+			Output:          io.Discard,
+			NoColors:        true,
+			Strict:          true,
+			Concurrency:     j.Parallel,
+			FeatureContents: files,
+			Tags:            strings.Join(slices.Compact(want), ","),
+			DefaultContext:  ctx,
+		},
+	}
+	suite.Run()
+	for _, p := range j.cases { // a planned case without a result is an error, never nothing
+		if _, ok := j.results[p.id()]; p.target == t && !ok {
+			r := j.result(p)
+			r.Verdict, r.Reason = farmspec.Error, "planned, and the interpreter never ran it"
+			j.ended(r)
+		}
+	}
+	return nil
+}
+
+// result is the empty result of a case.
+func (j *judge) result(p *planned) *farmspec.Result {
+	s := p.scenario
+	return &farmspec.Result{
+		CaseID: p.id(), Name: s.Name, Feature: s.Feature, File: s.File, Line: s.Line,
+		Requirements: s.Requirements, Level: s.Level, Faults: s.Faults, Tags: s.Tags,
+		Repeat: fmt.Sprintf("farmspec run --run '%s' --target '%s' --seed %d", s.ID, p.target.Name, j.Seed),
+	}
+}
+
+func (j *judge) began(id farmspec.CaseID) (stop string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.stop == "" && j.Progress != nil {
+		j.Progress.Began(id)
+	}
+	return j.stop
+}
+
+func (j *judge) ended(r *farmspec.Result) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.results[r.CaseID] = r
+	if j.FailFast && r.Verdict == farmspec.Fail && j.stop == "" {
+		j.stop = "an earlier case failed and --fail-fast is set"
+	}
+	if j.Progress != nil {
+		j.Progress.Ended(r)
+	}
+}
+
+// describe tells what a report may know of a target.
+func (j *judge) describe(t *farmspec.Target) farmspec.TargetInfo {
+	info := farmspec.TargetInfo{
+		Name: t.Name, Product: t.Product, Version: t.Version, Artefact: t.Artefact,
+		Handoff: t.Handoff, Rotation: t.Rotation, Topology: t.Topology, Replay: t.Replay,
+		Levels: []farmspec.Level{farmspec.Black},
+	}
+	for _, m := range t.Members {
+		info.Members = append(info.Members, m.URL)
+	}
+	offered := map[farmspec.Level]bool{}
+	for hook, level := range farmspec.HookLevel {
+		if t.Hooks.Has(hook) && order(level) <= order(j.Level) {
+			info.Hooks = append(info.Hooks, hook)
+			offered[level] = true
+		}
+	}
+	slices.Sort(info.Hooks)
+	for _, l := range []farmspec.Level{farmspec.Grey, farmspec.White} {
+		if offered[l] {
+			info.Levels = append(info.Levels, l)
+		}
+	}
+	return info
+}
+
+// violation is a broken rule of the farm: a failed expectation.
+type violation struct{ text string }
+
+func (e *violation) Error() string { return e.text }
+
+// failedControl is an observation that proves nothing, because the farm did
+// not do what it must do for the observation to mean anything.
+type failedControl struct{ text string }
+
+func (e *failedControl) Error() string { return e.text }
+
+// notOffered is an ability that was asked for and is not there.
+type notOffered struct{ text string }
+
+func (e *notOffered) Error() string { return e.text }
+
+// verdictOf maps a scenario's first error to its verdict.
+func verdictOf(err error) farmspec.Verdict {
+	var broken *violation
+	var control *failedControl
+	var absent *notOffered
+	switch {
+	case err == nil:
+		return farmspec.Pass
+	case errors.As(err, &broken):
+		return farmspec.Fail
+	case errors.As(err, &control):
+		return farmspec.Inconclusive
+	case errors.As(err, &absent):
+		return farmspec.NotOffered
+	case errors.Is(err, context.Canceled):
+		return farmspec.NotRun
+	}
+	return farmspec.Error
+}

@@ -1,0 +1,223 @@
+package features
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/farmspec/farmspec"
+)
+
+// report gathers the results into the report.
+func (j *judge) report(ctx context.Context, started time.Time) *farmspec.Report {
+	r := &farmspec.Report{
+		Schema: farmspec.ReportSchema,
+		Tool:   farmspec.Tool{Version: j.Version, Commit: j.Commit, Features: digest(j.features)},
+		Run:    farmspec.Run{Started: started.UTC(), Took: time.Since(started), Seed: j.Seed, Command: j.Command, Complete: true},
+	}
+	for _, t := range j.targets {
+		r.Targets = append(r.Targets, j.describe(t))
+	}
+	for _, p := range j.cases {
+		r.Plan = append(r.Plan, p.id())
+		r.Results = append(r.Results, *j.results[p.id()])
+	}
+	switch {
+	case ctx.Err() != nil:
+		r.Run.Complete, r.Run.Why = false, "interrupted"
+	case j.stop != "":
+		r.Run.Complete, r.Run.Why = false, j.stop
+	}
+	r.Requirements = j.requirements(r.Results)
+	r.Claims = claims(r.Requirements)
+	r.ClaimConformant, r.Hardened = profileVerdict("claim", r), profileVerdict("hardened", r)
+	r.Verdict, r.Exit = conclude(r)
+	return r
+}
+
+// Ledger says of each catalogue entry whether the scenarios test it.
+func Ledger(all []*Scenario) []farmspec.LedgerEntry {
+	by := map[string][]string{}
+	for _, s := range all {
+		for _, id := range s.Requirements {
+			by[id] = append(by[id], s.ID)
+		}
+	}
+	var ledger []farmspec.LedgerEntry
+	for _, req := range farmspec.Catalogue() {
+		e := farmspec.LedgerEntry{Requirement: req, Status: farmspec.LedgerTested, Scenarios: by[req.ID]}
+		switch {
+		case len(e.Scenarios) > 0:
+		case req.Planned != "":
+			e.Status, e.Why = farmspec.LedgerPlanned, req.Planned
+		default:
+			e.Status, e.Why = farmspec.LedgerMissing, "no scenario tests it"
+		}
+		ledger = append(ledger, e)
+	}
+	return ledger
+}
+
+// Describe is what a listing shows of scenarios.
+func Describe(all []*Scenario) []farmspec.ScenarioInfo {
+	var out []farmspec.ScenarioInfo
+	for _, s := range all {
+		out = append(out, farmspec.ScenarioInfo{
+			ID: s.ID, Name: s.Name, Feature: s.Feature, File: s.File, Line: s.Line,
+			Level: s.Level, Requirements: s.Requirements, Faults: s.Faults, Tags: s.Tags,
+		})
+	}
+	return out
+}
+
+// requirements is the ledger of a run: each catalogue entry with the worst verdict of
+// its cases, by level and over all.
+func (j *judge) requirements(results []farmspec.Result) []farmspec.RequirementResult {
+	cases := map[string][]*farmspec.Result{}
+	for i := range results {
+		for _, id := range results[i].Requirements {
+			cases[id] = append(cases[id], &results[i])
+		}
+	}
+	var ledger []farmspec.RequirementResult
+	for _, req := range farmspec.Catalogue() {
+		ledger = append(ledger, j.requirement(req, cases[req.ID]))
+	}
+	return ledger
+}
+
+func (j *judge) requirement(req farmspec.Requirement, cases []*farmspec.Result) farmspec.RequirementResult {
+	out := farmspec.RequirementResult{ID: req.ID, Verdict: farmspec.Planned, Reason: req.Planned}
+	if len(cases) == 0 {
+		if req.Planned == "" {
+			out.Verdict, out.Reason = farmspec.NotRun, "no scenario of this run tests it"
+		}
+		return out
+	}
+	byLevel := map[farmspec.Level][]farmspec.Verdict{}
+	var all []farmspec.Verdict
+	why := map[farmspec.Verdict]string{}
+	for _, c := range cases {
+		verdict, reason := j.confirmed(req, c)
+		byLevel[c.Level] = append(byLevel[c.Level], verdict)
+		all = append(all, verdict)
+		if why[verdict] == "" {
+			why[verdict] = reason
+		}
+		if c.Verdict.Ran() {
+			out.Cases = append(out.Cases, c.CaseID)
+		}
+	}
+	out.Verdict = farmspec.Worst(all...)
+	out.Levels = map[farmspec.Level]farmspec.Verdict{}
+	for l, v := range byLevel {
+		out.Levels[l] = farmspec.Worst(v...)
+	}
+	out.Reason = why[out.Verdict]
+	return out
+}
+
+// confirmed is what a case says about a requirement: where the level can only
+// refute it, a pass is "not refuted", which is not an observation.
+func (j *judge) confirmed(req farmspec.Requirement, c *farmspec.Result) (farmspec.Verdict, string) {
+	if c.Verdict != farmspec.Pass {
+		return c.Verdict, c.Reason
+	}
+	for _, t := range j.targets {
+		if t.Name != c.Target {
+			continue
+		}
+		if why := req.Unconfirmed(c.Level, t.Handoff); why != "" {
+			return farmspec.Unobservable, fmt.Sprintf("not refuted at level %s; %s", c.Level, why)
+		}
+	}
+	return c.Verdict, ""
+}
+
+// claims gives each claim its own verdict and the one with its ancestors.
+func claims(ledger []farmspec.RequirementResult) []farmspec.ClaimResult {
+	verdicts := map[string]farmspec.RequirementResult{}
+	for _, r := range ledger {
+		verdicts[r.ID] = r
+	}
+	own := map[int]farmspec.ClaimResult{}
+	for _, c := range farmspec.Claims() {
+		res := farmspec.ClaimResult{Claim: c.Number, Form: c.Form, Requirements: c.Requirements, Levels: map[farmspec.Level]farmspec.Verdict{}}
+		var all []farmspec.Verdict
+		levels := map[farmspec.Level][]farmspec.Verdict{}
+		for _, id := range c.Requirements {
+			r := verdicts[id]
+			req, _ := farmspec.RequirementByID(id)
+			if req.Profile != "claim" {
+				continue
+			}
+			all = append(all, r.Verdict)
+			for l, v := range r.Levels {
+				levels[l] = append(levels[l], v)
+			}
+			if r.Verdict.Ran() && r.Verdict != farmspec.Pass && res.Reason == "" {
+				res.Reason = fmt.Sprintf("%s: %s", id, r.Reason)
+			}
+		}
+		for l, v := range levels {
+			res.Levels[l] = farmspec.Worst(v...)
+		}
+		res.Own = farmspec.Whole(all...)
+		own[c.Number] = res
+	}
+	var out []farmspec.ClaimResult
+	for _, c := range farmspec.Claims() {
+		res := own[c.Number]
+		res.Closure = farmspec.ClaimClosure(c.Number)
+		var all []farmspec.Verdict
+		for _, n := range res.Closure {
+			all = append(all, own[n].Own)
+		}
+		res.Verdict = farmspec.Whole(all...)
+		out = append(out, res)
+	}
+	return out
+}
+
+// profileVerdict is the worst verdict of a profile's requirements that were
+// put to the test, and Planned or NotRun where none was.
+func profileVerdict(profile string, r *farmspec.Report) farmspec.Verdict {
+	var ran, rest []farmspec.Verdict
+	for _, q := range r.Requirements {
+		req, _ := farmspec.RequirementByID(q.ID)
+		if req.Profile != profile {
+			continue
+		}
+		if q.Verdict.Ran() {
+			ran = append(ran, q.Verdict)
+		} else {
+			rest = append(rest, q.Verdict)
+		}
+	}
+	if len(ran) > 0 {
+		return farmspec.Worst(ran...)
+	}
+	return farmspec.Worst(rest...)
+}
+
+// conclude is the run's verdict over every case, and the exit code. Nothing
+// is never green: a run in which nothing passed is inconclusive.
+func conclude(r *farmspec.Report) (farmspec.Verdict, int) {
+	count := map[farmspec.Verdict]int{}
+	for _, c := range r.Results {
+		count[c.Verdict]++
+	}
+	switch {
+	case count[farmspec.Fail] > 0:
+		return farmspec.Fail, farmspec.ExitNonconformant
+	case count[farmspec.Error] > 0:
+		return farmspec.Error, farmspec.ExitInconclusive
+	case count[farmspec.Flaky] > 0:
+		return farmspec.Flaky, farmspec.ExitInconclusive
+	case count[farmspec.Inconclusive] > 0, count[farmspec.Pass]+count[farmspec.Warn] == 0, !r.Run.Complete:
+		return farmspec.Inconclusive, farmspec.ExitInconclusive
+	case count[farmspec.Warn] > 0:
+		return farmspec.Warn, farmspec.ExitConformant
+	}
+	return farmspec.Pass, farmspec.ExitConformant
+}

@@ -1,0 +1,66 @@
+// Package mutant holds the named faults of the catalogue, each a reference
+// farm with one part broken. A judge is worth what it convicts: every fault
+// names the requirement it violates and the scenario that must convict it.
+//
+// A fault wraps a part of the farm through simfarm.Wrap; the reference itself
+// has no fault flags.
+package mutant
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/farmspec/farmspec"
+	"github.com/farmspec/farmspec/simfarm"
+)
+
+// Fault is a farm broken in one way.
+type Fault struct {
+	// ID is stable: F12 as in the catalogue of faults.
+	ID, Name string
+	// Violates are requirement IDs.
+	Violates []string
+	// Convicts are the IDs of the scenarios that must convict it, the one
+	// named for it first.
+	Convicts []string
+	// Level is the lowest level of observation at which it is convicted.
+	Level farmspec.Level
+	// Precedent names where it happened in the world, if it is known.
+	Precedent string
+	// Profile is the farm it is planted in; the zero value is the default one.
+	Profile simfarm.Options
+	// Plant returns the broken part, with state of its own at each call.
+	Plant func() simfarm.Wrap
+}
+
+// Farm is the profile with the fault planted.
+func (f Fault) Farm() simfarm.Options {
+	o := f.Profile
+	o.Wrap = f.Plant()
+	o.Version = "with fault " + f.ID
+	return o
+}
+
+var faults []Fault
+
+func register(fs ...Fault) { faults = append(faults, fs...) }
+
+// All returns every fault by ID.
+func All() []Fault {
+	all := slices.Clone(faults)
+	slices.SortFunc(all, func(a, b Fault) int { return strings.Compare(a.ID, b.ID) })
+	return all
+}
+
+// Find returns the fault of that ID.
+func Find(id string) (Fault, error) {
+	var known []string
+	for _, f := range faults {
+		if f.ID == id {
+			return f, nil
+		}
+		known = append(known, f.ID)
+	}
+	return Fault{}, fmt.Errorf("no fault %q (did you mean %s?)", id, farmspec.Suggest(id, known))
+}
