@@ -1,0 +1,147 @@
+package reports
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/farmspec/farmspec"
+)
+
+//go:embed results.schema.json
+var schema []byte
+
+// Schema returns the JSON Schema (2020-12) of results.json. The slice is the
+// caller's.
+func Schema() []byte { return slices.Clone(schema) }
+
+var compiled = sync.OnceValue(func() *jsonschema.Schema {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
+	if err != nil {
+		panic(err) // embedded; cannot leave the tests
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("results.schema.json", doc); err != nil {
+		panic(err)
+	}
+	return c.MustCompile("results.schema.json")
+})
+
+// results renders results.json.
+func results(v *view) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", " ")
+	if err := e.Encode(complete(v.Report)); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// complete returns a copy of the report in which every list the schema asks
+// for is there, if empty.
+func complete(r *farmspec.Report) *farmspec.Report {
+	c := *r
+	c.Schema = farmspec.ReportSchema
+	c.Targets = slices.Clone(r.Targets)
+	for i := range c.Targets {
+		t := &c.Targets[i]
+		t.Members, t.Hooks, t.Levels = list(t.Members), list(t.Hooks), list(t.Levels)
+	}
+	c.Results = slices.Clone(r.Results)
+	for i := range c.Results {
+		x := &c.Results[i]
+		x.Requirements, x.Tags, x.Steps = list(x.Requirements), list(x.Tags), list(x.Steps)
+	}
+	c.Claims = slices.Clone(r.Claims)
+	for i := range c.Claims {
+		x := &c.Claims[i]
+		x.Closure, x.Requirements = list(x.Closure), list(x.Requirements)
+	}
+	c.Targets, c.Plan, c.Results = list(c.Targets), list(c.Plan), list(c.Results)
+	c.Requirements, c.Claims = list(c.Requirements), list(c.Claims)
+	return &c
+}
+
+func list[E any](s []E) []E {
+	if s == nil {
+		return []E{}
+	}
+	return s
+}
+
+// Read reads a results.json that [Write] made. It is strict: a version it does
+// not know, an unknown or missing field, a verdict outside the vocabulary, a
+// cut file, or results that do not answer the plan are errors.
+func Read(path string) (*farmspec.Report, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read results: %w", err)
+	}
+	r, err := parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("read results %s: %w", path, err)
+	}
+	return r, nil
+}
+
+func parse(text []byte) (*farmspec.Report, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, fmt.Errorf("the file ends early, after %d bytes; write it again with farmspec run --out", len(text))
+	case err != nil:
+		return nil, fmt.Errorf("not the JSON of a report: %w", err)
+	}
+	object, ok := doc.(map[string]any)
+	if !ok {
+		return nil, errors.New("not a report: the file holds no JSON object")
+	}
+	switch version := object["schema"]; version {
+	case farmspec.ReportSchema:
+	case nil:
+		return nil, fmt.Errorf("not a report: it has no \"schema\"; expected %q", farmspec.ReportSchema)
+	default:
+		return nil, fmt.Errorf("unknown version %q; this farmspec reads %q", fmt.Sprint(version), farmspec.ReportSchema)
+	}
+	if err := compiled().Validate(doc); err != nil {
+		return nil, violation(err)
+	}
+	var r farmspec.Report
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&r); err != nil {
+		return nil, err
+	}
+	if err := checkPlan(&r); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
+// violation tells the first breach of the schema on one line.
+func violation(err error) error {
+	var v *jsonschema.ValidationError
+	if !errors.As(err, &v) {
+		return err
+	}
+	for len(v.Causes) > 0 {
+		v = v.Causes[0]
+	}
+	// Error's first line names our schema's place, the second the file's.
+	text := v.Error()
+	if _, after, ok := strings.Cut(text, "\n- "); ok {
+		text = after
+	}
+	return fmt.Errorf("the file breaks the schema: %s", oneLine(text))
+}
