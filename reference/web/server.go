@@ -2,8 +2,14 @@ package web
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/farmspec/farmspec/reference"
@@ -59,16 +65,283 @@ type ServerConfig struct {
 	Rand io.Reader
 }
 
-// Server is a member of the farm. It is safe for concurrent use and holds no session.
-type Server struct{ cfg ServerConfig }
+// Server is a member of the farm: an http.Handler for its own host. It is
+// first server to a request for another member's page, and second server to
+// one for its own. It holds no session and may be used concurrently.
+type Server struct {
+	ServerConfig
+	self     Member
+	host     string // what the Host header must say
+	base     string // path of the base address, "" or "/1"
+	cookie   string
+	params   Params
+	policy   string // Content-Security-Policy
+	own      map[string]Page
+	plain    map[string]plainRoute
+	made     map[string]*atomic.Int64 // how often each dynamic page was made
+	peers    credentials
+	transfer transfers
+	client   caller
+	applets  map[string][]byte
+}
+
+// plainRoute is a route that needs no session.
+type plainRoute struct {
+	methods string
+	serve   func(*visit)
+}
+
+// The views of a member's own pages.
+const (
+	home   View = "home"
+	whoami View = "whoami"
+)
 
 // NewServer checks the configuration and returns a member. It starts nothing.
-func NewServer(c ServerConfig) (*Server, error) { return &Server{c}, nil }
+func NewServer(c ServerConfig) (*Server, error) {
+	s, err := newServer(c)
+	if err != nil {
+		return nil, fmt.Errorf("make member %q: %w", c.Name, err)
+	}
+	return s, nil
+}
 
-// ServeHTTP answers a browser, or another member.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }
+func newServer(c ServerConfig) (*Server, error) {
+	if c.Farm.Directory == nil || c.Sessions == nil || c.Sealer == nil {
+		return nil, errors.New("Farm.Directory, Sessions and Sealer are required")
+	}
+	if c.Farm.Topology == "" {
+		c.Farm.Topology = SharedDomain
+	}
+	if c.Farm.Handoff == "" {
+		c.Farm.Handoff = Sealed
+	}
+	if c.Farm.Rotation == "" {
+		c.Farm.Rotation = reference.Strict
+	}
+	if c.Observer == nil {
+		c.Observer = reference.Silent{}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Rand == nil {
+		c.Rand = rand.Reader
+	}
+	self, ok := c.Farm.Directory.Member(c.Name)
+	if !ok {
+		return nil, errors.New("the directory does not list it")
+	}
+	if err := c.Farm.check(); err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(self.URL)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		ServerConfig: c, self: self, host: canonicalHost(u.Scheme, u.Host), base: u.Path,
+		cookie: c.Farm.CookieName(), params: c.Farm.Handoff.Params(),
+		policy: contentPolicy(c.Farm.Directory.Members()),
+		made:   make(map[string]*atomic.Int64),
+		own: map[string]Page{
+			HomePath:   {Member: c.Name, Path: HomePath, Kind: HTML, View: home, Title: "Home"},
+			WhoamiPath: {Member: c.Name, Path: WhoamiPath, Kind: HTML, View: whoami, Title: "Who am I?"},
+		},
+	}
+	if s.applets, err = makeApplets(c.Farm.Directory.Pages(), c.Name); err != nil {
+		return nil, err
+	}
+	s.plain = map[string]plainRoute{
+		AboutPath:  {"GET, HEAD", (*visit).about},
+		LoginPath:  {"GET, HEAD, POST", (*visit).login},
+		LogoutPath: {"GET, HEAD, POST", (*visit).logout},
+	}
+	if c.Admin != nil && c.AdminSecret != "" {
+		s.plain[AdminPath] = plainRoute{"GET, HEAD, POST", (*visit).admin}
+	}
+	if c.Farm.Handoff == Direct {
+		if c.Peers.Secret == "" || c.Peers.Credentials[c.Name] != c.Peers.Secret {
+			return nil, errors.New("the direct hand-off needs Peers: the member's secret and everybody's credentials")
+		}
+		s.peers = newCredentials(c.Peers.Credentials)
+		s.client = newCaller("", c.Peers.Secret, c.Peers.Transport, 0)
+		s.plain[handoffPath] = plainRoute{"POST", (*visit).receiveTransfer}
+	}
+	for _, p := range c.Farm.Directory.Pages() {
+		if p.Member == c.Name && p.View == Dynamic {
+			s.made[p.Path] = new(atomic.Int64)
+		}
+	}
+	return s, nil
+}
+
+func (f Farm) check() error {
+	switch f.Topology {
+	case SingleHost, SharedDomain, SplitDomain:
+	default:
+		return fmt.Errorf("unknown topology %q", f.Topology)
+	}
+	switch f.Handoff {
+	case Sealed, Claimed, Direct:
+	default:
+		return fmt.Errorf("unknown hand-off mode %q", f.Handoff)
+	}
+	switch f.Rotation {
+	case reference.Strict, reference.Coalesce, reference.ReadVerify:
+	default:
+		return fmt.Errorf("unknown rotation policy %q", f.Rotation)
+	}
+	seen := make(map[string]string)
+	for _, m := range f.Directory.Members() {
+		u, err := url.Parse(m.URL)
+		if err != nil {
+			return err
+		}
+		host := u.Hostname()
+		switch f.Topology {
+		case SharedDomain:
+			if f.Domain == "" || host != f.Domain && !strings.HasSuffix(host, "."+f.Domain) {
+				return fmt.Errorf("%s is not within the shared domain %q", m.URL, f.Domain)
+			}
+			host = canonicalHost(u.Scheme, u.Host)
+		case SplitDomain:
+			// One cookie jar for all ports of a host: hosts must differ in name.
+			if u.Path != "" {
+				return fmt.Errorf("%s has a path, and a host of its own", m.URL)
+			}
+		case SingleHost:
+			if first := f.Directory.Members()[0]; !strings.HasPrefix(m.URL, originOf(first)+"/") {
+				return fmt.Errorf("%s is not on the host of %s, or has no path", m.URL, first.URL)
+			}
+			host = m.URL
+		}
+		if other, taken := seen[host]; taken {
+			return fmt.Errorf("%s and %s cannot be told apart", other, m.Name)
+		}
+		seen[host] = m.Name
+	}
+	return nil
+}
+
+func originOf(m Member) string {
+	u, err := url.Parse(m.URL)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// canonicalHost is a host and port as they are compared.
+func canonicalHost(scheme, host string) string {
+	host = strings.ToLower(host)
+	if scheme == "https" {
+		return strings.TrimSuffix(host, ":443")
+	}
+	return strings.TrimSuffix(host, ":80")
+}
+
+// contentPolicy allows what the pages themselves bring and nothing else. Forms
+// may lead to every member: browsers apply form-action to redirects too.
+func contentPolicy(members []Member) string {
+	var forms strings.Builder
+	seen := make(map[string]bool)
+	for _, m := range members {
+		if o := originOf(m); !seen[o] {
+			seen[o] = true
+			forms.WriteString(" " + o)
+		}
+	}
+	return "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; object-src 'self'; " +
+		"base-uri 'none'; frame-ancestors 'none'; form-action 'self'" + forms.String()
+}
 
 var (
-	noStore = []string{"no-store"}
-	noSniff = []string{"nosniff"}
+	noStore    = []string{"no-store"}
+	noSniff    = []string{"nosniff"}
+	noReferrer = []string{"no-referrer"}
+	textHTML   = []string{"text/html; charset=utf-8"}
 )
+
+// ServeHTTP answers a browser, or another member.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h["Cache-Control"] = noStore
+	h["X-Content-Type-Options"] = noSniff
+	h["Referrer-Policy"] = noReferrer
+	h["Content-Security-Policy"] = []string{s.policy}
+
+	v := &visit{Server: s, w: w, r: r, ctx: r.Context()}
+	if trace := traceOf(r.Header); trace != "" {
+		v.ctx = reference.WithTrace(v.ctx, trace)
+	}
+	if canonicalHost(schemeOf(s.self), r.Host) != s.host {
+		v.notice(http.StatusMisdirectedRequest, "Not this server", "This server does not answer for that host.")
+		return
+	}
+	raw, ok := strings.CutPrefix(r.URL.EscapedPath(), s.base)
+	path, okay := strings.CutPrefix(r.URL.Path, s.base)
+	if raw == "" && path == "" {
+		raw, path = "/", "/"
+	}
+	if !ok || !okay || raw == "" || raw[0] != '/' || path[0] != '/' {
+		v.notFound()
+		return
+	}
+	v.raw, v.path = raw, withoutParameters(path)
+	if asset, ok := assets[v.path]; ok {
+		v.asset(asset)
+		return
+	}
+	v.query, v.sent = s.splitQuery(r.URL.RawQuery)
+
+	if plain, ok := s.plain[v.path]; ok {
+		if v.allow(plain.methods) {
+			if v.path != handoffPath {
+				v.note("receive", s.Name, r.Method+" "+v.path, nil)
+			}
+			plain.serve(v)
+		}
+		return
+	}
+	page, ok := s.own[v.path]
+	if !ok {
+		page, ok = s.Farm.Directory.Page(v.path)
+	}
+	if !ok {
+		v.notFound()
+		return
+	}
+	methods := "GET, HEAD"
+	if page.App != "" {
+		methods = "GET, HEAD, POST"
+	}
+	if !v.allow(methods) {
+		return
+	}
+	v.page = page
+	v.note("receive", s.Name, r.Method+" "+v.path, nil)
+	if page.Member == s.Name {
+		v.serve()
+	} else {
+		v.pass()
+	}
+}
+
+func schemeOf(m Member) string {
+	scheme, _, _ := strings.Cut(m.URL, ":")
+	return scheme
+}
+
+// withoutParameters drops path parameters, such as ;jsessionid=, from every
+// segment: they neither name a page nor carry a session here (WF-12.2).
+func withoutParameters(path string) string {
+	if !strings.Contains(path, ";") {
+		return path
+	}
+	segments := strings.Split(path, "/")
+	for i, seg := range segments {
+		segments[i], _, _ = strings.Cut(seg, ";")
+	}
+	return strings.Join(segments, "/")
+}
