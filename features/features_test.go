@@ -36,7 +36,7 @@ func TestStubs(t *testing.T) {
 	for _, kind := range stub.Kinds() {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
-			target, closeFarm, err := stub.Open(kind)
+			target, closeFarm, err := stub.Open(t.Context(), kind)
 			if err != nil {
 				t.Fatal(err)
 			}
