@@ -639,7 +639,7 @@ func (b *Browser) exchange(ctx context.Context, method string, u *url.URL, heade
 	transport := b.transport
 	if alone {
 		transport = transport.Clone()
-		defer transport.CloseIdleConnections()
+		transport.MaxIdleConnsPerHost = -1 // close it afterwards
 	}
 	target.Fragment, target.RawFragment = "", ""
 	trace := &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { x.Reused = c.Reused }}

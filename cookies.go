@@ -50,7 +50,7 @@ type Cookie struct {
 	HostOnly bool
 	Path     string
 	Secure   bool
-	HttpOnly bool
+	HTTPOnly bool
 	SameSite SameSite
 	// Expires is zero for a cookie that lasts as long as the browser.
 	Expires time.Time
@@ -71,7 +71,7 @@ func (c Cookie) String() string {
 	}{
 		{c.HostOnly, "(host only)"},
 		{c.Secure, "Secure"},
-		{c.HttpOnly, "HttpOnly"},
+		{c.HTTPOnly, "HttpOnly"},
 		{c.SameSite != "", "SameSite=" + string(c.SameSite)},
 		{!c.Expires.IsZero(), "Expires=" + c.Expires.UTC().Format(time.RFC3339)},
 	} {
@@ -207,7 +207,7 @@ func (s *cookieStore) admit(u *url.URL, p setCookie, mayRestrict bool, now time.
 	host, secure := canonicalHost(u.Hostname()), trustworthy(u)
 	c := Cookie{
 		Name: p.name, Value: p.value, Domain: host, HostOnly: true, Path: p.path,
-		Secure: p.secure, HttpOnly: p.httpOnly, SameSite: p.sameSite,
+		Secure: p.secure, HTTPOnly: p.httpOnly, SameSite: p.sameSite,
 		Expires: p.expires, Created: now, LastAccess: now,
 	}
 	if c.Path == "" {
@@ -263,7 +263,7 @@ func brokenPrefix(c Cookie, p setCookie) string {
 	switch {
 	case (isHost || isHTTP || strings.HasPrefix(name, "__secure-")) && !c.Secure:
 		return "its prefix needs Secure"
-	case isHTTP && !c.HttpOnly:
+	case isHTTP && !c.HTTPOnly:
 		return "its prefix needs HttpOnly"
 	case isHost && !c.HostOnly:
 		return "its prefix forbids Domain"
