@@ -21,8 +21,11 @@ func (w *world) registerInside(s stepper) {
 
 // part is the name a trace gives to what a step calls "server 2" or "the service".
 func (w *world) part(words string) (string, error) {
-	if words == "the service" {
+	switch words {
+	case "the service", "the session service":
 		return farmspec.ServiceProcess, nil
+	case "the database":
+		return farmspec.DatabaseProcess, nil
 	}
 	var n int
 	if _, err := fmt.Sscanf(words, "server %d", &n); err != nil {

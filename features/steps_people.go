@@ -34,9 +34,9 @@ func (w *world) registerPeople(s stepper) {
 	s.step(`(\w+) presents (\w+)'s (current|earlier|first) token to server (\d+)`, w.presentsTokenTo)
 
 	s.step(`the farm serves it`, w.servesIt)
-	s.step(`the farm serves (\w+)`, w.serves)
+	s.step(`the farm serves ([A-Z]\w*)`, w.serves)
 	s.step(`the farm refuses it`, w.refusesIt)
-	s.step(`the farm refuses (\w+)`, w.refuses)
+	s.step(`the farm refuses ([A-Z]\w*)`, w.refuses)
 	s.step(`(\w+)'s current token still works`, w.currentTokenStillWorks)
 	s.step(`(\w+) is still signed in`, w.currentTokenStillWorks)
 }

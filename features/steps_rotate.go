@@ -54,7 +54,7 @@ func (w *world) registerRotate(s stepper) {
 	s.step(`it holds one open session of (\w+)`, w.holdsOneOpenSession)
 	s.step(`its stored token is the one (\w+) carries`, w.storedTokenIsCarried)
 	s.step(`a farm whose database outlives its processes`, w.durableFarm)
-	s.step(`(server (\d+)|the session service|the database) dies and comes back`, w.diesAndComesBack)
+	s.step(`(server \d+|the session service|the database) dies and comes back`, w.diesAndComesBack)
 	s.step(`the database fails the replacement for (\w+)'s next page`, w.databaseFailsReplacement)
 	s.step(`the farm does not serve that page`, w.doesNotServeThatPage)
 	s.step(`(\w+)'s second tab presents her earlier token`, w.secondTabPresents)
@@ -456,14 +456,10 @@ func (w *world) durableFarm(ctx context.Context) error {
 	return w.fork(ctx, farmspec.Variation{Durable: true})
 }
 
-func (w *world) diesAndComesBack(ctx context.Context, part string, n int) error {
-	name := map[string]string{"the session service": farmspec.ServiceProcess, "the database": farmspec.DatabaseProcess}[part]
-	if n > 0 {
-		m, err := w.member(n)
-		if err != nil {
-			return err
-		}
-		name = m.Name
+func (w *world) diesAndComesBack(ctx context.Context, part string) error {
+	name, err := w.part(part)
+	if err != nil {
+		return err
 	}
 	if err := w.hooks.Processes.Stop(ctx, name); err != nil {
 		return fmt.Errorf("stop %s: %w", part, err)
