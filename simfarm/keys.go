@@ -1,0 +1,108 @@
+package simfarm
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/farmspec/farmspec"
+	"github.com/farmspec/farmspec/reference"
+)
+
+// keys are the farm's keys: a ring for each member, so that a new key rolls
+// out member by member, and one for whoever holds the farm's keys without
+// being a member.
+type keys struct {
+	rand  io.Reader
+	codec *reference.Codec // over the outsider's ring
+
+	mu       sync.Mutex
+	held     []reference.Key // all, oldest first
+	members  []*reference.KeyRing
+	outsider *reference.KeyRing
+	sealing  byte // what the outsider seals with: as the first member does
+	rolling  bool // the newest key does not seal on every member yet
+}
+
+func newKeys(members int, given []reference.Key, rand io.Reader) (*keys, error) {
+	if len(given) == 0 {
+		k, err := reference.NewKey(1, rand)
+		if err != nil {
+			return nil, err
+		}
+		given = []reference.Key{k}
+	}
+	k := &keys{rand: rand, held: append([]reference.Key(nil), given...), outsider: reference.NewKeyRing(given...), sealing: given[0].ID}
+	for range members {
+		k.members = append(k.members, reference.NewKeyRing(given...))
+	}
+	k.codec = reference.NewCodec(k.outsider, rand)
+	return k, nil
+}
+
+// keyHook is the farm's farmspec.KeyHook.
+type keyHook struct{ *keys }
+
+func (h keyHook) Open(sealed string) (farmspec.PlainToken, error) {
+	t, err := h.codec.Open(sealed)
+	if err != nil {
+		return farmspec.PlainToken{}, fmt.Errorf("open token: %w", err)
+	}
+	return plain(t), nil
+}
+
+func (h keyHook) Seal(p farmspec.PlainToken) (string, error) { return seal(h.codec, p) }
+
+func (h keyHook) SealForeign(p farmspec.PlainToken) (string, error) {
+	h.mu.Lock()
+	id := h.sealing
+	h.mu.Unlock()
+	foreign, err := reference.NewKey(id, h.rand)
+	if err != nil {
+		return "", fmt.Errorf("seal token: %w", err)
+	}
+	return seal(reference.NewCodec(reference.NewKeyRing(foreign), h.rand), p)
+}
+
+func seal(c *reference.Codec, p farmspec.PlainToken) (string, error) {
+	t, err := tokenOf(p)
+	if err != nil {
+		return "", fmt.Errorf("seal token: %w", err)
+	}
+	return c.Seal(t)
+}
+
+// Rotate adds a new key to every ring before any member seals with it; the
+// next call goes on with the same key until it has reached every member.
+func (h keyHook) Rotate(_ context.Context, members int) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if members < 0 || members > len(h.members) {
+		return fmt.Errorf("rotate keys: %d of %d members", members, len(h.members))
+	}
+	rings := append([]*reference.KeyRing{h.outsider}, h.members...)
+	if !h.rolling {
+		next, err := reference.NewKey(h.held[len(h.held)-1].ID+1, h.rand)
+		if err != nil {
+			return fmt.Errorf("rotate keys: %w", err)
+		}
+		h.held = append(h.held, next)
+		for _, r := range rings {
+			r.Add(next)
+		}
+		h.rolling = true
+	}
+	if members == 0 {
+		return nil
+	}
+	newest := h.held[len(h.held)-1].ID
+	for _, r := range rings[:members+1] { // the outsider seals as the first member does
+		if err := r.Use(newest); err != nil {
+			return fmt.Errorf("rotate keys: %w", err)
+		}
+	}
+	h.sealing = newest
+	h.rolling = members < len(h.members)
+	return nil
+}

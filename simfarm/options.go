@@ -1,0 +1,205 @@
+package simfarm
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/farmspec/farmspec"
+	"github.com/farmspec/farmspec/reference"
+	"github.com/farmspec/farmspec/reference/memstore"
+	"github.com/farmspec/farmspec/reference/sqlstore"
+	"github.com/farmspec/farmspec/reference/web"
+)
+
+// Options configures a Farm. The zero value is three servers, one session
+// API, memory storage and the system clock.
+type Options struct {
+	// Servers is the number of members. Zero means three.
+	Servers int
+
+	// Database names the common session database: "memory", "sqlite:FILE" or
+	// "sqlite::memory:". Empty means memory.
+	Database string
+	// Store is a session database of the caller's, which stays open when the
+	// farm closes. It takes the place of Database.
+	Store reference.Store
+
+	// Handoff: empty means Sealed.
+	Handoff farmspec.Handoff
+	// Rotation: empty means Strict.
+	Rotation farmspec.Rotation
+	// Grace is how long a predecessor stays good under Coalesce. Zero means 5 seconds.
+	Grace time.Duration
+	// Replay: empty means Reject.
+	Replay farmspec.Replay
+	// Topology: empty means SharedDomain.
+	Topology farmspec.Topology
+
+	// Limits are the time-outs; a zero field has the default that
+	// reference.Limits names.
+	Limits reference.Limits
+	// MaxSessions bounds a user's open sessions. Zero is no bound.
+	MaxSessions int
+
+	// Users may log in from the start.
+	Users []farmspec.User
+	// Keys are the farm's key ring; the first seals. None means a new key.
+	Keys []reference.Key
+	// AdminPassword opens the administrator's page on the members to user
+	// "admin". Empty means that there is none.
+	AdminPassword string
+
+	// Address is the IPv4 address at which the members, or the front of a
+	// single host, listen. Empty means 127.0.0.1. Everything else listens at
+	// 127.0.0.1 always.
+	Address string
+	// Port is the first member's; the others follow, and after them the
+	// session API. The front of a single host comes before the members. Zero
+	// means free ports.
+	Port int
+
+	// Now is the farm's base clock. Nil means time.Now.
+	Now func() time.Time
+	// Seed fixes every random choice of the farm, the secret ones included,
+	// for a given order of events. Zero means crypto/rand.
+	Seed uint64
+
+	// Observer watches too, beside the farm's own hooks.
+	Observer reference.Observer
+	// Unobserved leaves out the trace and hold hooks and what they cost.
+	Unobserved bool
+
+	// Version is the version of the product to report. Empty means "devel".
+	Version string
+
+	// Wrap breaks a part of the farm on purpose.
+	Wrap Wrap
+}
+
+// Wrap is where a fault gets in. Each function, unless nil, is called whenever
+// a process starts and may change what the process is made of.
+type Wrap struct {
+	// Service may replace the session service's store, clock, users, random source and rules.
+	Service func(*reference.Options)
+	// API may replace what the session API puts on the web.
+	API func(web.Service) web.Service
+	// Member may replace a member's directory, session client, sealer, peers and clock.
+	Member func(*web.ServerConfig)
+	// Handler may replace what answers HTTP for a member, by its name, or for
+	// the session service.
+	Handler func(process string, h http.Handler) http.Handler
+}
+
+// ProfileName is the farm's name in reports:
+// "reference/HANDOFF+ROTATION+TOPOLOGY", with "+revoke-family" where that is
+// the answer to spent tokens.
+func (o Options) ProfileName() string {
+	o = o.withDefaults()
+	name := fmt.Sprintf("reference/%s+%s+%s", o.Handoff, o.Rotation, o.Topology)
+	if o.Replay != farmspec.Reject {
+		name += "+" + string(o.Replay)
+	}
+	return name
+}
+
+func (o Options) withDefaults() Options {
+	fallback(&o.Servers, 3)
+	fallback(&o.Database, "memory")
+	fallback(&o.Handoff, farmspec.Sealed)
+	fallback(&o.Rotation, farmspec.Strict)
+	if o.Rotation == farmspec.Coalesce {
+		fallback(&o.Grace, 5*time.Second)
+	} else {
+		o.Grace = 0
+	}
+	fallback(&o.Replay, farmspec.Reject)
+	fallback(&o.Topology, farmspec.SharedDomain)
+	fallback(&o.Limits.Idle, 30*time.Minute)
+	fallback(&o.Limits.Absolute, 12*time.Hour)
+	fallback(&o.Limits.HTTPIdle, 20*time.Minute)
+	fallback(&o.Address, loopback)
+	fallback(&o.Version, "devel")
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+func fallback[T comparable](v *T, instead T) {
+	if *v == *new(T) {
+		*v = instead
+	}
+}
+
+// maxServers is what the names server-1 ... and one machine's ports allow for
+// with a wide margin.
+const maxServers = 1000
+
+func (o Options) check() error {
+	if o.Servers < 1 || o.Servers > maxServers {
+		return fmt.Errorf("open farm: %d servers; want 1 to %d", o.Servers, maxServers)
+	}
+	if last := o.Port + o.Servers + 1; o.Port < 0 || last > 65535 {
+		return fmt.Errorf("open farm: %d servers from port %d on; ports end at 65535", o.Servers, o.Port)
+	}
+	if ip := net.ParseIP(o.Address); ip == nil || ip.To4() == nil {
+		return fmt.Errorf("open farm: address %q; want an IPv4 address such as 127.0.0.1", o.Address)
+	}
+	switch o.Handoff {
+	case farmspec.Sealed, farmspec.Claimed, farmspec.Direct:
+	default:
+		return fmt.Errorf("open farm: no hand-off mode %q; there are sealed, claimed and direct", o.Handoff)
+	}
+	switch o.Topology {
+	case farmspec.SharedDomain, farmspec.SplitDomain, farmspec.SingleHost:
+	default:
+		return fmt.Errorf("open farm: no topology %q; there are shared-domain, split-domain and single-host", o.Topology)
+	}
+	return nil
+}
+
+// OpenStore opens the session database of that name, as Options.Database has
+// it. The caller closes it, where it is an io.Closer, after the farm.
+func OpenStore(ctx context.Context, name string) (reference.Store, error) {
+	open, _, err := Options{Database: name}.opener()
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx)
+}
+
+// opener returns how to open the session database, and whether it outlives a
+// stop, so that a start opens it again.
+func (o Options) opener() (open func(context.Context) (reference.Store, error), durable bool, err error) {
+	if o.Store != nil {
+		return func(context.Context) (reference.Store, error) { return o.Store, nil }, false, nil
+	}
+	path, sqlite := strings.CutPrefix(o.Database, "sqlite:")
+	switch {
+	case o.Database == "memory":
+		return func(context.Context) (reference.Store, error) { return memstore.Open(), nil }, false, nil
+	case sqlite && path != "":
+		return func(context.Context) (reference.Store, error) { return sqlstore.Open(path) }, path != ":memory:", nil
+	}
+	return nil, false, fmt.Errorf("open session database: no store %q; want %s", o.Database, suggestStore(o.Database))
+}
+
+func suggestStore(given string) string {
+	const all = "memory, sqlite:FILE or sqlite::memory:"
+	kind, rest, _ := strings.Cut(given, ":")
+	switch near := farmspec.Suggest(kind, []string{"memory", "sqlite", "sqlite3"}); {
+	case near == "memory":
+		return all + " (did you mean memory?)"
+	case near != "" && rest != "":
+		return all + " (did you mean sqlite:" + strings.TrimPrefix(rest, "//") + "?)"
+	case near != "":
+		return all + " (did you mean sqlite:farm.db?)"
+	case strings.HasSuffix(given, ".db") || strings.HasSuffix(given, ".sqlite"):
+		return all + " (did you mean sqlite:" + given + "?)"
+	}
+	return all
+}

@@ -1,0 +1,75 @@
+package simfarm
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/farmspec/farmspec"
+	"github.com/farmspec/farmspec/reference"
+)
+
+// A recorder forgets the oldest trace beyond maxTraces and the messages of a
+// trace beyond maxMessages, so that its memory is bounded.
+const (
+	maxTraces   = 4096
+	maxMessages = 1024
+)
+
+// recorder is the farm's farmspec.TraceHook: it keeps what the farm's parts
+// did, by trace.
+type recorder struct {
+	mu     sync.Mutex
+	traces map[string]*[]farmspec.Message
+	ring   []string // the remembered traces; the oldest is at next once full
+	next   int
+}
+
+func newRecorder() *recorder {
+	return &recorder{traces: make(map[string]*[]farmspec.Message)}
+}
+
+func (r *recorder) add(trace string, e reference.Event) {
+	if trace == "" {
+		return
+	}
+	m := farmspec.Message{From: e.Part, To: e.Peer, Op: e.Op, Detail: e.Detail, OK: e.Err == nil}
+	if m.To == "" {
+		m.To = m.From
+	}
+	if e.Err != nil {
+		if m.Detail != "" {
+			m.Detail += ": "
+		}
+		m.Detail += e.Err.Error()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m.At = time.Now() // under the lock, so that a trace's instants are in order
+	log := r.traces[trace]
+	if log == nil {
+		log = new([]farmspec.Message)
+		r.traces[trace] = log
+		if len(r.ring) < maxTraces {
+			r.ring = append(r.ring, trace)
+		} else {
+			delete(r.traces, r.ring[r.next])
+			r.ring[r.next] = trace
+			r.next = (r.next + 1) % maxTraces
+		}
+	}
+	if len(*log) < maxMessages {
+		*log = append(*log, m)
+	}
+}
+
+// Messages returns what is remembered of the trace; nothing for an unknown one.
+func (r *recorder) Messages(_ context.Context, trace string) ([]farmspec.Message, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if log := r.traces[trace]; log != nil {
+		return slices.Clone(*log), nil
+	}
+	return nil, nil
+}

@@ -1,0 +1,44 @@
+package simfarm
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/farmspec/farmspec/reference"
+)
+
+func TestRecorderForgetsTheOldestTraces(t *testing.T) {
+	r := newRecorder()
+	for i := range maxTraces + 1 {
+		r.add(fmt.Sprint(i), reference.Event{Part: "server-1", Op: "receive"})
+	}
+	for range 2 * maxMessages {
+		r.add("1", reference.Event{Part: "server-1", Peer: "service", Op: "renew", Err: errors.New("no")})
+	}
+	for _, tc := range []struct {
+		trace string
+		want  int
+		why   string
+	}{
+		{"0", 0, "it is the oldest of one too many"},
+		{"1", maxMessages, "a trace's messages are bounded too"},
+		{fmt.Sprint(maxTraces), 1, "it is the newest"},
+		{"none", 0, "nobody sent it"},
+	} {
+		got, err := r.Messages(t.Context(), tc.trace)
+		if err != nil || len(got) != tc.want {
+			t.Errorf("Messages(%s) = %d, %v, want %d (%s)", tc.trace, len(got), err, tc.want, tc.why)
+		}
+	}
+	if len(r.traces) != maxTraces {
+		t.Errorf("remembers %d traces, want %d", len(r.traces), maxTraces)
+	}
+	got, _ := r.Messages(t.Context(), "1")
+	if m := got[0]; m.From != "server-1" || m.To != "server-1" || !m.OK {
+		t.Errorf("own act = %+v, want From == To and OK", m)
+	}
+	if m := got[1]; m.To != "service" || m.OK || m.Detail != "no" {
+		t.Errorf("refused call = %+v, want To service, not OK, the cause as detail", m)
+	}
+}
