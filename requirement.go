@@ -27,33 +27,3 @@ type Requirement struct {
 	// Planned says what a scenario for it waits for; empty once it is tested.
 	Planned string `yaml:"planned,omitempty"`
 }
-
-// The standings of a requirement in the suite.
-const (
-	LedgerTested  = "tested"
-	LedgerPlanned = "planned"
-	LedgerMissing = "missing" // neither tested nor planned: a gap
-)
-
-// LedgerEntry is a requirement with its standing.
-type LedgerEntry struct {
-	Requirement
-	Status string
-	// Why explains what is not tested.
-	Why string
-	// Scenarios are the IDs that test it.
-	Scenarios []string
-}
-
-// ScenarioInfo is what a listing shows of a scenario.
-type ScenarioInfo struct {
-	ID           string   `json:"id"`
-	Name         string   `json:"name"`
-	Feature      string   `json:"feature"`
-	File         string   `json:"file"`
-	Line         int      `json:"line"`
-	Level        Level    `json:"level"`
-	Requirements []string `json:"requirements"`
-	Faults       []string `json:"faults,omitempty"`
-	Tags         []string `json:"tags"`
-}

@@ -35,39 +35,24 @@ func (j *judge) report(ctx context.Context, started time.Time) *farmspec.Report 
 	return r
 }
 
-// Ledger says of each catalogue entry whether the scenarios test it.
-func Ledger(all []*Scenario) []farmspec.LedgerEntry {
-	by := map[string][]string{}
+// Ledger is the catalogue before any run: for each requirement the scenarios
+// that test it, and for one without any what it waits for.
+func Ledger(all []*Scenario) []farmspec.RequirementResult {
+	by := map[string][]farmspec.CaseID{}
 	for _, s := range all {
 		for _, id := range s.Requirements {
-			by[id] = append(by[id], s.ID)
+			by[id] = append(by[id], farmspec.CaseID{Scenario: s.ID})
 		}
 	}
-	var ledger []farmspec.LedgerEntry
+	var ledger []farmspec.RequirementResult
 	for _, req := range farmspec.Catalogue() {
-		e := farmspec.LedgerEntry{Requirement: req, Status: farmspec.LedgerTested, Scenarios: by[req.ID]}
-		switch {
-		case len(e.Scenarios) > 0:
-		case req.Planned != "":
-			e.Status, e.Why = farmspec.LedgerPlanned, req.Planned
-		default:
-			e.Status, e.Why = farmspec.LedgerMissing, "no scenario tests it"
+		r := farmspec.RequirementResult{ID: req.ID, Verdict: farmspec.NotRun, Cases: by[req.ID]}
+		if len(r.Cases) == 0 && req.Planned != "" {
+			r.Verdict, r.Reason = farmspec.Planned, req.Planned
 		}
-		ledger = append(ledger, e)
+		ledger = append(ledger, r)
 	}
 	return ledger
-}
-
-// Describe is what a listing shows of scenarios.
-func Describe(all []*Scenario) []farmspec.ScenarioInfo {
-	var out []farmspec.ScenarioInfo
-	for _, s := range all {
-		out = append(out, farmspec.ScenarioInfo{
-			ID: s.ID, Name: s.Name, Feature: s.Feature, File: s.File, Line: s.Line,
-			Level: s.Level, Requirements: s.Requirements, Faults: s.Faults, Tags: s.Tags,
-		})
-	}
-	return out
 }
 
 // requirements is the ledger of a run: each catalogue entry with the worst verdict of

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/farmspec/farmspec"
 	"github.com/farmspec/farmspec/features"
 	"github.com/farmspec/farmspec/reports"
 )
@@ -16,18 +17,23 @@ func newList() *cobra.Command {
 		Short: "Show the scenarios, or with --requirements the requirement ledger",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			all, err := features.Scenarios(nil)
-			if err != nil {
-				return err
-			}
 			if requirements {
-				return reports.WriteLedger(c.OutOrStdout(), features.Ledger(all), asJSON)
+				all, err := features.Scenarios(nil)
+				if err != nil {
+					return err
+				}
+				return reports.WriteRequirements(c.OutOrStdout(), features.Ledger(all), farmspec.Catalogue(), asJSON)
 			}
-			selected, err := features.Select(all, patterns, tags)
+			targets, closeAll, err := open(c.Context(), profiles)
+			if err != nil {
+				return &exitError{Code: farmspec.ExitNotReady, Err: err}
+			}
+			defer closeAll()
+			plan, err := features.Plan(features.Options{Run: patterns, Tags: tags}, targets...)
 			if err != nil {
 				return err
 			}
-			return reports.WriteScenarios(c.OutOrStdout(), features.Describe(selected), asJSON)
+			return reports.WriteScenarios(c.OutOrStdout(), plan, asJSON)
 		},
 	}
 	c.Flags().StringArrayVar(&patterns, "run", nil, "scenario ID or glob (repeatable)")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/farmspec/farmspec"
 	"github.com/farmspec/farmspec/features"
@@ -102,7 +102,7 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	ctx := c.Context()
 	targets, closeAll, err := open(ctx, options)
 	if err != nil {
-		return &exitError{farmspec.ExitNotReady, err}
+		return &exitError{Code: farmspec.ExitNotReady, Err: err}
 	}
 	defer closeAll()
 	if f.dryRun {
@@ -110,9 +110,9 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 		if err != nil {
 			return err
 		}
-		return reports.WritePlan(c.OutOrStdout(), plan)
+		return reports.WriteScenarios(c.OutOrStdout(), plan, false)
 	}
-	term := terminal(c)
+	term := terminal(c.OutOrStdout())
 	term.Verbose = f.verbose
 	f.Progress = reports.NewProgress(c.OutOrStdout(), term)
 	report, err := features.Judge(ctx, f.Options, targets...)
@@ -123,7 +123,9 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return usageError(err)
 	}
-	reports.Closing(c.OutOrStdout(), report, files, term)
+	if err := reports.Closing(c.OutOrStdout(), report, term, files...); err != nil {
+		return err
+	}
 	if report.Exit != 0 {
 		return &exitError{Code: report.Exit}
 	}
@@ -245,14 +247,9 @@ func writable(dir string) error {
 }
 
 // terminal says what the output can show.
-func terminal(c *cobra.Command) reports.Terminal {
-	out, ok := c.OutOrStdout().(*os.File)
-	if !ok || !term.IsTerminal(int(out.Fd())) {
-		return reports.Terminal{}
+func terminal(out io.Writer) reports.Terminal {
+	if f, ok := out.(*os.File); ok {
+		return reports.TerminalOf(f)
 	}
-	width, _, err := term.GetSize(int(out.Fd()))
-	if err != nil {
-		width = 80
-	}
-	return reports.Terminal{TTY: true, Width: width, Color: os.Getenv("NO_COLOR") == ""}
+	return reports.Terminal{}
 }
