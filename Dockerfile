@@ -9,7 +9,7 @@ FROM debian:bookworm-slim
 RUN mkdir /data /report && chown 65534:65534 /data /report
 COPY --from=build /farmspec /usr/local/bin/farmspec
 USER 65534:65534
-EXPOSE 8081-8083
+EXPOSE 8080-8082
 VOLUME /data
 ENTRYPOINT ["farmspec"]
 CMD ["--help"]
