@@ -325,13 +325,17 @@ type errand struct {
 	cors string
 }
 
-// navigates reports whether a document is to be shown.
+// navigates reports whether a document is to be shown, on the page or in its place.
 func (l errand) navigates() bool {
-	return l.dest == "document" || l.dest == "iframe" || l.dest == "frame"
+	switch l.dest {
+	case "document", "iframe", "frame", "object", "embed":
+		return true
+	}
+	return false
 }
 
 // sending is how the request stands to the site of the page; earlier redirects
-// do not count, as in Chromium (RFC 6265bis, section 8.8.5, explains).
+// do not count, as in Chromium.
 func (l errand) sending(u *url.URL, method string) sending {
 	switch {
 	case l.page == nil || sameSite(l.page, u):
@@ -342,6 +346,19 @@ func (l errand) sending(u *url.URL, method string) sending {
 		return crossSitePost
 	}
 	return crossSiteLoad
+}
+
+// partition is the part of the cache that the errand uses. As in Chromium,
+// documents reached by a cross-site link are apart from others, and what a
+// page asks for is kept by the page's site.
+func (l errand) partition(u *url.URL) string {
+	switch {
+	case l.dest != "document":
+		return l.page.Scheme + "://" + registrable(canonicalHost(l.page.Hostname()))
+	case l.page != nil && !sameSite(l.page, u):
+		return "cross-site"
+	}
+	return ""
 }
 
 // visit fetches a document.
@@ -369,8 +386,8 @@ func (b *Browser) fetch(ctx context.Context, l errand) ([]*Exchange, error) {
 		if ref != nil {
 			header.Set("Referer", ref.String())
 		}
-		if l.page != nil && (!safe(method) || l.cors != "" && !sameOrigin(l.page, u)) {
-			header.Set("Origin", originHeader(policy, l.page, u, tainted(l.page, path)))
+		if l.page != nil && (!safe(method) || l.cors != "") {
+			header.Set("Origin", originHeader(policy, l.page, u, l.tainted(path)))
 		}
 		if contentType != "" {
 			header.Set("Content-Type", contentType)
@@ -382,7 +399,7 @@ func (b *Browser) fetch(ctx context.Context, l errand) ([]*Exchange, error) {
 				header.Set("Cookie", c)
 			}
 		}
-		x := b.cachedRedirect(u, method, header)
+		x := b.cachedRedirect(u, l.partition(u), method, header)
 		if x == nil {
 			x = b.exchange(ctx, method, u, header, body, false)
 			if died(x) && safe(method) {
@@ -398,7 +415,7 @@ func (b *Browser) fetch(ctx context.Context, l errand) ([]*Exchange, error) {
 			if credentials {
 				b.receive(u, x, how == fromSameSite || l.dest == "document")
 			}
-			b.cache.keep(x, b.opts.Now())
+			b.cache.keep(x, l.partition(u), b.opts.Now())
 		}
 		b.record(x)
 		xs = append(xs, x)
@@ -450,11 +467,12 @@ func changesMethod(status int, method string) bool {
 	return false
 }
 
-// tainted reports whether a redirect went from one origin that is not the
-// page's to another (Fetch, "redirect-taint").
-func tainted(page *url.URL, path []*url.URL) bool {
+// tainted reports whether redirects hide the page's origin: any between two
+// origins does for a navigation, as in Chromium; else one from an origin that
+// is not the page's (Fetch, "redirect-taint").
+func (l errand) tainted(path []*url.URL) bool {
 	for i := 1; i < len(path); i++ {
-		if !sameOrigin(path[i-1], path[i]) && !sameOrigin(page, path[i-1]) {
+		if !sameOrigin(path[i-1], path[i]) && (l.navigates() || !sameOrigin(l.page, path[i-1])) {
 			return true
 		}
 	}
@@ -570,7 +588,7 @@ type Request struct {
 // twice. A request that cannot be sent is an exchange with Err.
 func (b *Browser) Send(ctx context.Context, r Request) *Exchange {
 	method := or(r.Method, http.MethodGet)
-	u, err := parseURL(r.URL)
+	u, err := parseRawURL(r.URL)
 	if err != nil {
 		x := &Exchange{Browser: b.Name(), Trace: b.Trace(), Start: time.Now(), Method: method, URL: r.URL,
 			RequestHeader: r.Header.Clone(), RequestBody: r.Body, Err: fmt.Errorf("send request: %w", err)}
@@ -716,11 +734,11 @@ func (x *Exchange) decode() {
 }
 
 // cachedRedirect is the cached answer to a request, if it is a fresh redirect.
-func (b *Browser) cachedRedirect(u *url.URL, method string, header http.Header) *Exchange {
+func (b *Browser) cachedRedirect(u *url.URL, partition, method string, header http.Header) *Exchange {
 	if method != http.MethodGet {
 		return nil
 	}
-	x, fresh, ok := b.cache.find(u.String(), header, b.opts.Now())
+	x, fresh, ok := b.cache.find(u.String(), func(p string) bool { return p == partition }, header, b.opts.Now())
 	if !ok || !fresh || !redirects(x) {
 		return nil
 	}
@@ -753,7 +771,7 @@ func (b *Browser) lookup(address string) (*Exchange, bool, bool) {
 	if c := b.cookies.header(u, fromSameSite, b.opts.Now()); c != "" {
 		header.Set("Cookie", c)
 	}
-	return b.cache.find(u.String(), header, b.opts.Now())
+	return b.cache.find(u.String(), func(string) bool { return true }, header, b.opts.Now())
 }
 
 // Cookies returns the cookies that go along if the user opens the address, in
@@ -848,7 +866,16 @@ func (b *Browser) Restore(jar Jar) { b.cookies.restore(jar) }
 // parseURL parses an http or https address as browsers do. Its errors do not
 // show the address, which may hold a token.
 func parseURL(s string) (*url.URL, error) {
-	u, err := url.Parse(escapeQuery(cleanURL(s)))
+	u, err := parseRawURL(cleanURL(s))
+	if err != nil {
+		return nil, err
+	}
+	return u.ResolveReference(u), nil // without dot segments
+}
+
+// parseRawURL is [parseURL] without tidying the path.
+func parseRawURL(s string) (*url.URL, error) {
+	u, err := url.Parse(escapeURL(s))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("parse address: %w", bare(err))
@@ -883,11 +910,11 @@ func place(u *url.URL) string {
 // resolve returns the absolute address that ref, found in an answer from
 // base, points to; "" when there is none or it cannot be parsed. It reads ref
 // as browsers do (URL Standard, basic URL parser): surrounding blanks and any
-// tab or line break are dropped, a backslash is a slash, what a query may not
-// hold is escaped, and a fragment is inherited from base when ref has none
+// tab or line break are dropped, a backslash is a slash, what may not stand in
+// an address is escaped, and a fragment is inherited from base when ref has none
 // (RFC 9110, section 10.2.2).
 func resolve(base, ref string) string {
-	ref = escapeQuery(cleanURL(ref))
+	ref = escapeURL(cleanURL(ref))
 	if ref == "" {
 		return ""
 	}
@@ -915,24 +942,43 @@ func cleanURL(s string) string {
 	if end < 0 {
 		end = len(s)
 	}
-	if scheme, _, ok := strings.Cut(s[:end], ":"); ok && !strings.ContainsAny(scheme, `/\`) && !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
+	scheme, rest, ok := strings.Cut(s[:end], ":")
+	switch {
+	case !ok || strings.ContainsAny(scheme, `/\`):
+		scheme, rest = "", s[:end]
+	case strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"):
+		scheme += ":"
+	default:
 		return s // opaque to us: mailto:, data:, javascript:
 	}
-	return strings.ReplaceAll(s[:end], `\`, "/") + s[end:]
+	rest = strings.ReplaceAll(rest, `\`, "/")
+	if strings.HasPrefix(rest, "//") {
+		rest = "//" + strings.TrimLeft(rest, "/") // ///host is a host too
+	}
+	segments := strings.Split(rest, "/")
+	for i, segment := range segments {
+		switch dots := strings.ReplaceAll(strings.ToLower(segment), "%2e", "."); dots {
+		case ".", "..":
+			segments[i] = dots
+		}
+	}
+	return scheme + strings.Join(segments, "/") + s[end:]
 }
 
-// escapeQuery escapes in the query what may not stand in a request line (URL
-// Standard, "special-query percent-encode set").
-func escapeQuery(s string) string {
-	before, after, ok := strings.Cut(s, "?")
-	if !ok || strings.Contains(before, "#") {
-		return s
-	}
-	query, fragment, fragmented := strings.Cut(after, "#")
+// escapeURL escapes in path and query what may not stand in a request line
+// (URL Standard, "path percent-encode set" and "special-query percent-encode
+// set"), and a percent sign that escapes nothing.
+func escapeURL(s string) string {
+	const inPath, inQuery = "\"<>^`{|}", "\"<>'"
+	rest, fragment, fragmented := strings.Cut(s, "#")
 	var b strings.Builder
-	b.WriteString(before + "?")
-	for i := range len(query) {
-		if c := query[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`"<>'`, c) >= 0 {
+	unsafe := inPath
+	for i := range len(rest) {
+		c := rest[i]
+		if c == '?' {
+			unsafe = inQuery
+		}
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(unsafe, c) >= 0 || c == '%' && !escapes(rest[i:]) {
 			fmt.Fprintf(&b, "%%%02X", c)
 		} else {
 			b.WriteByte(c)
@@ -942,4 +988,9 @@ func escapeQuery(s string) string {
 		b.WriteString("#" + fragment)
 	}
 	return b.String()
+}
+
+// escapes reports whether s begins with a percent sign and two hex digits.
+func escapes(s string) bool {
+	return len(s) > 2 && strings.Trim(s[1:3], "0123456789abcdefABCDEF") == ""
 }

@@ -10,28 +10,33 @@ import (
 	"time"
 )
 
-// maxCache bounds the bodies a cache keeps, in bytes.
-const maxCache = 8 << 20
+// maxCache bounds the bodies a cache keeps, in bytes; maxCached how many answers.
+const (
+	maxCache  = 8 << 20
+	maxCached = 256
+)
 
 // cache is a private cache (RFC 9111), as small as session tests need: one
-// answer for an address, and only to GET. It never answers in place of the
-// farm, except that redirects still fresh are followed from it; see
-// [Browser.CacheLookup] and [Browser.BackForward]. It is safe for concurrent use.
+// answer for an address and partition, and only to GET. It never answers in
+// place of the farm, except that redirects still fresh are followed from it;
+// see [Browser.CacheLookup] and [Browser.BackForward]. It is safe for
+// concurrent use.
 type cache struct {
 	mu     sync.Mutex
-	stored map[string]cached
-	order  []string // oldest first
+	stored []cached // oldest first
 	size   int
 }
 
 type cached struct {
-	x  *Exchange
-	at time.Time // when it came, by the browser's clock
+	url       string // without fragment
+	partition string // see [errand.partition]
+	x         *Exchange
+	at        time.Time // when it came, by the browser's clock
 }
 
 // keep stores the exchange if a browser would (RFC 9111, section 3), and
 // forgets what a successful unsafe request made stale (section 4.4).
-func (c *cache) keep(x *Exchange, now time.Time) {
+func (c *cache) keep(x *Exchange, partition string, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -42,7 +47,7 @@ func (c *cache) keep(x *Exchange, now time.Time) {
 			for _, stale := range []string{x.URL, resolve(x.URL, x.Header.Get("Location")), resolve(x.URL, x.Header.Get("Content-Location"))} {
 				if u, err := parseURL(stale); err == nil {
 					if from, err := parseURL(x.URL); err == nil && sameOrigin(from, u) {
-						c.drop(cacheKey(stale))
+						c.drop(func(e cached) bool { return e.url == cacheKey(stale) })
 					}
 				}
 			}
@@ -55,7 +60,7 @@ func (c *cache) keep(x *Exchange, now time.Time) {
 		return
 	}
 	key := cacheKey(x.URL)
-	c.drop(key)
+	c.drop(func(e cached) bool { return e.url == key && e.partition == partition })
 	d := directives(x.Header)
 	_, explicit := explicitLifetime(x.Header, d)
 	_, public := d["public"]
@@ -64,47 +69,52 @@ func (c *cache) keep(x *Exchange, now time.Time) {
 	if noStore || x.Truncated || !(explicit || public || private || heuristic(x.Status)) {
 		return
 	}
-	if c.stored == nil {
-		c.stored = make(map[string]cached)
-	}
-	c.stored[key] = cached{x, now}
-	c.order = append(c.order, key)
-	for c.size += len(x.Body); c.size > maxCache; {
-		c.drop(c.order[0])
+	c.stored = append(c.stored, cached{key, partition, x, now})
+	for c.size += len(x.Body); c.size > maxCache || len(c.stored) > maxCached; {
+		oldest := true
+		c.drop(func(cached) bool { first := oldest; oldest = false; return first })
 	}
 }
 
-// drop forgets an address. The caller holds the lock.
-func (c *cache) drop(key string) {
-	e, ok := c.stored[key]
-	if !ok {
-		return
-	}
-	delete(c.stored, key)
-	c.size -= len(e.x.Body)
-	c.order = slices.DeleteFunc(c.order, func(k string) bool { return k == key })
+// drop forgets what gone says. The caller holds the lock.
+func (c *cache) drop(gone func(cached) bool) {
+	c.stored = slices.DeleteFunc(c.stored, func(e cached) bool {
+		if !gone(e) {
+			return false
+		}
+		c.size -= len(e.x.Body)
+		return true
+	})
 }
 
-// find returns what is stored for an address whose request would have
-// header, if Vary lets it be used (section 4.1), and whether it is fresh.
-func (c *cache) find(url string, header http.Header, now time.Time) (x *Exchange, fresh, ok bool) {
+// find returns the newest answer stored for an address, in a partition whose
+// name in satisfies, and whether it is fresh. Vary must let it answer a
+// request with this header (section 4.1).
+func (c *cache) find(url string, in func(partition string) bool, header http.Header, now time.Time) (x *Exchange, fresh, ok bool) {
+	url = cacheKey(url)
 	c.mu.Lock()
-	e, ok := c.stored[cacheKey(url)]
-	c.mu.Unlock()
-	if !ok {
-		return nil, false, false
+	defer c.mu.Unlock()
+	for _, e := range slices.Backward(c.stored) {
+		if e.url == url && in(e.partition) && e.answers(header) {
+			hit := *e.x
+			hit.FromCache, hit.Reused, hit.Took = true, false, 0
+			return &hit, e.fresh(now), true
+		}
 	}
+	return nil, false, false
+}
+
+// answers reports whether Vary lets the answer be used for a request with header.
+func (e cached) answers(header http.Header) bool {
 	for _, field := range e.x.Header.Values("Vary") {
 		for name := range strings.SplitSeq(field, ",") {
 			name = strings.TrimSpace(name)
 			if name == "*" || !slices.Equal(e.x.RequestHeader.Values(name), header.Values(name)) {
-				return nil, false, false
+				return false
 			}
 		}
 	}
-	hit := *e.x
-	hit.FromCache, hit.Reused, hit.Took = true, false, 0
-	return &hit, e.fresh(now), true
+	return true
 }
 
 // fresh reports whether the answer may be used without asking (section 4.2).

@@ -54,8 +54,8 @@ type Cookie struct {
 	SameSite SameSite
 	// Expires is zero for a cookie that lasts as long as the browser.
 	Expires time.Time
-	// Created and LastAccess are by [BrowserOptions.Now]. Replacing a cookie
-	// keeps Created.
+	// Created and LastAccess are by [BrowserOptions.Now]. Setting a cookie
+	// again to the same value keeps Created.
 	Created, LastAccess time.Time
 
 	seq uint64 // breaks ties of Created
@@ -283,8 +283,9 @@ func (s *cookieStore) overlaysSecure(c Cookie) bool {
 	})
 }
 
-// insert puts c in the place of a cookie with its name, domain and path.
-// The caller holds the lock.
+// insert puts c in the place of a cookie with its name, domain and path. It
+// inherits the other's creation time only if the value is the same, as in
+// Chromium; section 5.7 has it always inherited. The caller holds the lock.
 func (s *cookieStore) insert(c Cookie, now time.Time) {
 	s.expire(now)
 	s.seq++
@@ -292,7 +293,9 @@ func (s *cookieStore) insert(c Cookie, now time.Time) {
 	if i := slices.IndexFunc(s.cookies, func(old Cookie) bool {
 		return old.Name == c.Name && old.Domain == c.Domain && old.HostOnly == c.HostOnly && old.Path == c.Path
 	}); i >= 0 {
-		c.Created, c.seq = s.cookies[i].Created, s.cookies[i].seq
+		if old := s.cookies[i]; old.Value == c.Value {
+			c.Created, c.seq = old.Created, old.seq
+		}
 		s.cookies = slices.Delete(s.cookies, i, i+1)
 	}
 	if !c.Expires.IsZero() && !c.Expires.After(now) {
@@ -385,6 +388,9 @@ func parseSetCookie(line string, now time.Time) (p setCookie, reason string) {
 	p.name, p.value = strings.Trim(name, " \t"), strings.Trim(value, " \t")
 	if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
 		return p, "it contains a control character"
+	}
+	if strings.Contains(p.name+p.value, "\t") { // as in Chromium; the draft lets a tab through
+		return p, "it contains a tab"
 	}
 	if len(p.name)+len(p.value) > maxCookieSize {
 		return p, fmt.Sprintf("name and value are longer than %d bytes", maxCookieSize)
