@@ -172,7 +172,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (a *api) login(ctx context.Context, body, dst []byte) (int, []byte, error) {
 	var in reference.LoginRequest
-	if err := decode(body, &in); err != nil {
+	if err := decode(body, &in, "user", "password", "discard.id", "discard.timestamp"); err != nil {
 		return 0, nil, err
 	}
 	g, err := a.svc.Login(ctx, in)
@@ -207,7 +207,7 @@ func (a *api) logout(ctx context.Context, body, _ []byte) (int, []byte, error) {
 
 func (a *api) openHTTP(ctx context.Context, body, _ []byte) (int, []byte, error) {
 	var in sessionApp
-	if err := decode(body, &in); err != nil {
+	if err := decode(body, &in, "session", "application"); err != nil {
 		return 0, nil, err
 	}
 	if in.Application == "" {
@@ -219,7 +219,7 @@ func (a *api) openHTTP(ctx context.Context, body, _ []byte) (int, []byte, error)
 
 func (a *api) saveHTTP(ctx context.Context, body, _ []byte) (int, []byte, error) {
 	var in saveRequest
-	if err := decode(body, &in); err != nil {
+	if err := decode(body, &in, "session", "http_session", "http_session.application", "http_session.version"); err != nil {
 		return 0, nil, err
 	}
 	h := in.HTTPSession
@@ -232,7 +232,7 @@ func (a *api) saveHTTP(ctx context.Context, body, _ []byte) (int, []byte, error)
 
 func (a *api) endHTTP(ctx context.Context, body, _ []byte) (int, []byte, error) {
 	var in sessionApp
-	if err := decode(body, &in); err != nil {
+	if err := decode(body, &in, "session", "application"); err != nil {
 		return 0, nil, err
 	}
 	if in.Application == "" {
@@ -243,7 +243,7 @@ func (a *api) endHTTP(ctx context.Context, body, _ []byte) (int, []byte, error) 
 
 func (a *api) createHTTP(ctx context.Context, body, _ []byte) (int, []byte, error) {
 	var in createRequest
-	if err := decode(body, &in); err != nil {
+	if err := decode(body, &in, "token", "token.id", "token.timestamp", "application"); err != nil {
 		return 0, nil, err
 	}
 	if in.Application == "" {
@@ -357,11 +357,19 @@ func isJSON(h http.Header) bool {
 	return err == nil && kind == jsonType[0]
 }
 
-// decode reads strict JSON: no unknown or repeated names, no other spelling of
-// a name, nothing behind the value.
-func decode(body []byte, v any) error {
-	if err := strictNames(body); err != nil {
+// decode reads strict JSON: the required names (a name with a dot, only where
+// its object is there) and no unknown or repeated ones, no other spelling of a name, no null, nothing
+// behind the object.
+func decode(body []byte, v any, required ...string) error {
+	names, err := strictNames(body)
+	if err != nil {
 		return errRequest
+	}
+	for _, name := range required {
+		dot := strings.LastIndexByte(name, '.')
+		if !slices.Contains(names, name) && (dot < 0 || slices.Contains(names, name[:dot])) {
+			return errRequest
+		}
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
@@ -371,48 +379,50 @@ func decode(body []byte, v any) error {
 	return nil
 }
 
-// strictNames makes up for what package encoding/json forgives: names in
-// capitals (outside attributes, which are free), names given twice, values
-// after the first, and a value that is no object.
-func strictNames(body []byte) error {
+// strictNames returns the names in an object and makes up for what package
+// encoding/json forgives: names in capitals (outside attributes, which are
+// free), names given twice, null, and values after the first.
+func strictNames(body []byte) (names []string, err error) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return errRequest
+		return nil, errRequest
 	}
-	if err := strictObject(d, false); err != nil {
-		return err
+	if names, err = strictObject(d, nil, ""); err != nil {
+		return nil, err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return errRequest
+		return nil, errRequest
 	}
-	return nil
+	return names, nil
 }
 
-func strictObject(d *json.Decoder, free bool) error {
-	var seen []string
+func strictObject(d *json.Decoder, names []string, prefix string) ([]string, error) {
+	free := strings.HasSuffix(prefix, "attributes.")
 	for d.More() {
 		t, err := d.Token()
 		if err != nil {
-			return errRequest
+			return nil, errRequest
 		}
-		name, _ := t.(string)
-		if slices.Contains(seen, name) || !free && strings.ToLower(name) != name {
-			return errRequest
+		key, _ := t.(string)
+		name := prefix + key
+		if slices.Contains(names, name) || !free && strings.ToLower(key) != key {
+			return nil, errRequest
 		}
-		seen = append(seen, name)
+		names = append(names, name)
 		switch t, err = d.Token(); {
-		case err != nil || t == json.Delim('['): // nothing here is a list
-			return errRequest
+		case err != nil || t == nil || t == json.Delim('['): // nothing here is a list
+			return nil, errRequest
 		case t == json.Delim('{'):
-			if err := strictObject(d, name == "attributes"); err != nil {
-				return err
+			if strings.Count(name, ".") > 2 {
+				return nil, errRequest
 			}
-		case t == nil: // null is not absent
-			return errRequest
+			if names, err = strictObject(d, names, name+"."); err != nil {
+				return nil, err
+			}
 		}
 	}
 	_, err := d.Token()
-	return err
+	return names, err
 }
 
 // buffer is the working memory of one call.

@@ -53,20 +53,10 @@ func decodePresented(body []byte) (reference.Presented, error) {
 	if p, ok := scanPresented(body); ok {
 		return p, nil
 	}
-	var in struct {
-		Token       *wireToken `json:"token"`
-		HandedOffAt int64      `json:"handed_off_at"`
-	}
-	if err := decode(body, &in); err != nil {
-		return reference.Presented{}, err
-	}
-	if in.Token == nil {
-		return reference.Presented{}, errRequest
-	}
-	return reference.Presented{Token: reference.Token(*in.Token), HandedOffAt: in.HandedOffAt}, nil
+	var p reference.Presented
+	err := decode(body, &p, "token", "token.id", "token.timestamp")
+	return p, err
 }
-
-type wireToken reference.Token
 
 // scanPresented reads what appendPresented writes; false for anything else.
 func scanPresented(b []byte) (p reference.Presented, ok bool) {

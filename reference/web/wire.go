@@ -16,11 +16,11 @@ var codes = []struct {
 }{
 	{"unknown", http.StatusNotFound, reference.ErrUnknown},
 	{"spent", http.StatusConflict, reference.ErrSpent},
+	{"handoff", http.StatusGone, reference.ErrHandoff}, // before the error it wraps
 	{"expired", http.StatusGone, reference.ErrExpired},
 	{"closed", http.StatusGone, reference.ErrClosed},
 	{"conflict", http.StatusConflict, reference.ErrConflict},
 	{"mismatch", http.StatusConflict, reference.ErrMismatch},
-	{"handoff", http.StatusGone, reference.ErrHandoff},
 	{"credentials", http.StatusForbidden, reference.ErrCredentials},
 	{"caller", http.StatusUnauthorized, reference.ErrCaller},
 }
