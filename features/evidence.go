@@ -16,9 +16,10 @@ import (
 // The bounds of a case's evidence. A long scenario keeps its beginning, its
 // end and every exchange a check points at.
 const (
-	keepFirst, keepLast = 30, 20
-	keepBody            = 1200
-	keepMessages        = 400
+	keepFirst, keepLast = 14, 8
+	keepMessages        = 160
+	// What a check points at, and where a click ends, is shown at length.
+	keepBody, keepBodyBriefly = 900, 160
 )
 
 // evidence turns what the scenario saw into records without secrets.
@@ -33,8 +34,9 @@ func (w *world) evidence(ctx context.Context) {
 	for i := range exchanges {
 		keep[i+1] = i < keepFirst || i >= len(exchanges)-keepLast
 	}
+	checked := map[int]bool{}
 	for _, c := range w.result.Checks {
-		keep[c.Exchange] = true
+		keep[c.Exchange], checked[c.Exchange] = true, true
 	}
 	var messages []farmspec.MessageRecord
 	for i, x := range exchanges {
@@ -43,7 +45,11 @@ func (w *world) evidence(ctx context.Context) {
 			w.result.ExchangesOmitted++
 			continue
 		}
-		rec := w.exchangeRecord(n, x, r)
+		length := keepBodyBriefly
+		if checked[n] {
+			length = keepBody
+		}
+		rec := w.exchangeRecord(n, x, r, length)
 		w.result.Exchanges = append(w.result.Exchanges, rec)
 		messages = append(messages, arrows(rec)...)
 	}
@@ -103,11 +109,11 @@ func arrows(x farmspec.ExchangeRecord) []farmspec.MessageRecord {
 	}
 }
 
-func (w *world) exchangeRecord(n int, x recorded, r *redactor) farmspec.ExchangeRecord {
+func (w *world) exchangeRecord(n int, x recorded, r *redactor, length int) farmspec.ExchangeRecord {
 	rec := farmspec.ExchangeRecord{
 		N: n, Step: x.step, Browser: x.Browser, Offset: x.Start.Sub(w.began), Took: x.Took,
-		Method: x.Method, URL: r.text(x.URL), RequestHeader: r.headers(x.RequestHeader), RequestBody: r.body([]byte(x.RequestBody)),
-		Status: x.Status, Header: r.headers(x.Header), Body: r.body(x.Body), BodyBytes: len(x.Body),
+		Method: x.Method, URL: r.text(x.URL), RequestHeader: r.headers(x.RequestHeader), RequestBody: r.body([]byte(x.RequestBody), length),
+		Status: x.Status, Header: r.headers(x.Header), Body: r.body(x.Body, length), BodyBytes: len(x.Body),
 	}
 	if m, ok := w.target.MemberOf(x.URL); ok {
 		rec.Member = m.Name
@@ -204,10 +210,10 @@ func (r *redactor) text(s string) string {
 	})
 }
 
-func (r *redactor) body(b []byte) string {
+func (r *redactor) body(b []byte, length int) string {
 	s := strings.ToValidUTF8(r.text(string(b)), "\uFFFD")
-	if len(s) > keepBody {
-		s = strings.ToValidUTF8(s[:keepBody], "") + " …"
+	if len(s) > length {
+		s = strings.ToValidUTF8(s[:length], "") + " …"
 	}
 	return s
 }

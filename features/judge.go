@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cucumber/godog"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/farmspec/farmspec"
 )
@@ -101,6 +102,8 @@ type judge struct {
 	cases    []*planned
 	byTarget map[*farmspec.Target]map[string]*planned // by file and name
 
+	slots    chan struct{} // one for each scenario that may run at a time
+
 	mu      sync.Mutex // guards results, stop and calls to Progress
 	results map[farmspec.CaseID]*farmspec.Result
 	stop    string // why no further case begins
@@ -123,6 +126,7 @@ func newJudge(o Options, targets []*farmspec.Target) (*judge, error) {
 	if err != nil {
 		return nil, err
 	}
+	j.slots = make(chan struct{}, j.Parallel)
 	j.cases = plan(selected, targets, &j.Options)
 	j.byTarget = map[*farmspec.Target]map[string]*planned{}
 	for _, p := range j.cases {
@@ -150,17 +154,21 @@ func (j *judge) run(ctx context.Context) (*farmspec.Report, error) {
 			j.ended(r)
 		}
 	}
+	var targets errgroup.Group
+	targets.SetLimit(4)
 	for _, t := range j.targets {
-		if err := j.runTarget(ctx, t); err != nil {
-			return nil, err
-		}
+		targets.Go(func() error {
+			j.runTarget(ctx, t)
+			return nil
+		})
 	}
+	_ = targets.Wait()
 	return j.report(ctx, started), nil
 }
 
 // runTarget hands the target's cases to godog, which interprets the Gherkin;
 // order of results, verdicts and evidence are the judge's.
-func (j *judge) runTarget(ctx context.Context, t *farmspec.Target) error {
+func (j *judge) runTarget(ctx context.Context, t *farmspec.Target) {
 	var want []string
 	contents := map[string][]byte{}
 	for _, p := range j.cases {
@@ -171,7 +179,7 @@ func (j *judge) runTarget(ctx context.Context, t *farmspec.Target) error {
 		}
 	}
 	if len(want) == 0 {
-		return nil
+		return
 	}
 	var files []godog.Feature
 	for _, f := range j.features {
@@ -209,13 +217,15 @@ func (j *judge) runTarget(ctx context.Context, t *farmspec.Target) error {
 	}
 	suite.Run()
 	for _, p := range j.cases { // a planned case without a result is an error, never nothing
-		if _, ok := j.results[p.id()]; p.target == t && !ok {
+		j.mu.Lock()
+		_, ok := j.results[p.id()]
+		j.mu.Unlock()
+		if p.target == t && !ok {
 			r := j.result(p)
 			r.Verdict, r.Reason = farmspec.Error, "planned, and the interpreter never ran it"
 			j.ended(r)
 		}
 	}
-	return nil
 }
 
 // result is the empty result of a case.

@@ -164,25 +164,16 @@ func claims(ledger []farmspec.RequirementResult) []farmspec.ClaimResult {
 	return out
 }
 
-// profileVerdict is the worst verdict of a profile's requirements that were
-// put to the test, and Planned or NotRun where none was.
+// profileVerdict is one of the two verdicts: a pass only where every MUST of
+// the profile was seen to hold.
 func profileVerdict(profile string, r *farmspec.Report) farmspec.Verdict {
-	var ran, rest []farmspec.Verdict
+	var all []farmspec.Verdict
 	for _, q := range r.Requirements {
-		req, _ := farmspec.RequirementByID(q.ID)
-		if req.Profile != profile {
-			continue
-		}
-		if q.Verdict.Ran() {
-			ran = append(ran, q.Verdict)
-		} else {
-			rest = append(rest, q.Verdict)
+		if req, _ := farmspec.RequirementByID(q.ID); req.Profile == profile && req.Strength == "MUST" {
+			all = append(all, q.Verdict)
 		}
 	}
-	if len(ran) > 0 {
-		return farmspec.Worst(ran...)
-	}
-	return farmspec.Worst(rest...)
+	return farmspec.Whole(all...)
 }
 
 // conclude is the run's verdict over every case, and the exit code. Nothing

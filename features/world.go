@@ -112,8 +112,11 @@ func (a *attempt) describe() string {
 const bystander = "Grace"
 
 func (w *world) begin(ctx context.Context, c *planned) (context.Context, error) {
-	w.of, w.result, w.began = c, w.judge.result(c), time.Now()
+	w.of, w.result = c, w.judge.result(c)
 	w.people, w.witnessed = map[string]*person{}, map[string]int{}
+	w.judge.slots <- struct{}{}
+	w.onEnd = append(w.onEnd, func() { <-w.judge.slots })
+	w.began = time.Now()
 	if why := w.judge.began(c.id()); why != "" {
 		w.result.Verdict, w.result.Reason = farmspec.NotRun, why
 		return ctx, godog.ErrSkip

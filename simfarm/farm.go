@@ -294,6 +294,9 @@ func (f *Farm) freshMember(i int, name string, alive func() bool) (http.Handler,
 	if f.o.Wrap.Member != nil {
 		f.o.Wrap.Member(&c)
 	}
+	if i == 0 {
+		f.keys.first.Store(&c.Sealer)
+	}
 	s, err := web.NewServer(c)
 	if err != nil {
 		return nil, err
@@ -321,6 +324,7 @@ func (f *Farm) freshFront(func() bool) (http.Handler, error) {
 				r.Out.Host = r.In.Host
 			},
 			Transport: f.transport,
+			ErrorLog:  discardLog,
 			ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
 				http.Error(w, "This server does not answer.", http.StatusBadGateway)
 			},

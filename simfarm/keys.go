@@ -5,24 +5,25 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/farmspec/farmspec"
 	"github.com/farmspec/farmspec/reference"
+	"github.com/farmspec/farmspec/reference/web"
 )
 
 // keys are the farm's keys: a ring for each member, so that a new key rolls
-// out member by member, and one for whoever holds the farm's keys without
-// being a member.
+// out member by member.
 type keys struct {
-	rand  io.Reader
-	codec *reference.Codec // over the outsider's ring
+	rand io.Reader
+	// first is what the first member seals and opens with.
+	first atomic.Pointer[web.Sealer]
 
-	mu       sync.Mutex
-	held     []reference.Key // all, oldest first
-	members  []*reference.KeyRing
-	outsider *reference.KeyRing
-	sealing  byte // what the outsider seals with: as the first member does
-	rolling  bool // the newest key does not seal on every member yet
+	mu      sync.Mutex
+	held    []reference.Key // all, oldest first
+	members []*reference.KeyRing
+	sealing byte // the key the first member seals with
+	rolling bool // the newest key does not seal on every member yet
 }
 
 func newKeys(members int, given []reference.Key, rand io.Reader) (*keys, error) {
@@ -33,11 +34,10 @@ func newKeys(members int, given []reference.Key, rand io.Reader) (*keys, error) 
 		}
 		given = []reference.Key{k}
 	}
-	k := &keys{rand: rand, held: append([]reference.Key(nil), given...), outsider: reference.NewKeyRing(given...), sealing: given[0].ID}
+	k := &keys{rand: rand, held: append([]reference.Key(nil), given...), sealing: given[0].ID}
 	for range members {
 		k.members = append(k.members, reference.NewKeyRing(given...))
 	}
-	k.codec = reference.NewCodec(k.outsider, rand)
 	return k, nil
 }
 
@@ -45,14 +45,14 @@ func newKeys(members int, given []reference.Key, rand io.Reader) (*keys, error) 
 type keyHook struct{ *keys }
 
 func (h keyHook) Open(sealed string) (farmspec.PlainToken, error) {
-	t, err := h.codec.Open(sealed)
+	t, err := (*h.first.Load()).Open(sealed)
 	if err != nil {
 		return farmspec.PlainToken{}, fmt.Errorf("open token: %w", err)
 	}
 	return plain(t), nil
 }
 
-func (h keyHook) Seal(p farmspec.PlainToken) (string, error) { return seal(h.codec, p) }
+func (h keyHook) Seal(p farmspec.PlainToken) (string, error) { return seal(*h.first.Load(), p) }
 
 func (h keyHook) SealForeign(p farmspec.PlainToken) (string, error) {
 	h.mu.Lock()
@@ -65,7 +65,7 @@ func (h keyHook) SealForeign(p farmspec.PlainToken) (string, error) {
 	return seal(reference.NewCodec(reference.NewKeyRing(foreign), h.rand), p)
 }
 
-func seal(c *reference.Codec, p farmspec.PlainToken) (string, error) {
+func seal(c web.Sealer, p farmspec.PlainToken) (string, error) {
 	t, err := tokenOf(p)
 	if err != nil {
 		return "", fmt.Errorf("seal token: %w", err)
@@ -81,14 +81,13 @@ func (h keyHook) Rotate(_ context.Context, members int) error {
 	if members < 0 || members > len(h.members) {
 		return fmt.Errorf("rotate keys: %d of %d members", members, len(h.members))
 	}
-	rings := append([]*reference.KeyRing{h.outsider}, h.members...)
 	if !h.rolling {
 		next, err := reference.NewKey(h.held[len(h.held)-1].ID+1, h.rand)
 		if err != nil {
 			return fmt.Errorf("rotate keys: %w", err)
 		}
 		h.held = append(h.held, next)
-		for _, r := range rings {
+		for _, r := range h.members {
 			r.Add(next)
 		}
 		h.rolling = true
@@ -97,7 +96,7 @@ func (h keyHook) Rotate(_ context.Context, members int) error {
 		return nil
 	}
 	newest := h.held[len(h.held)-1].ID
-	for _, r := range rings[:members+1] { // the outsider seals as the first member does
+	for _, r := range h.members[:members] {
 		if err := r.Use(newest); err != nil {
 			return fmt.Errorf("rotate keys: %w", err)
 		}
