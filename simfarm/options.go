@@ -22,7 +22,9 @@ type Options struct {
 	Servers int
 
 	// Database names the common session database: "memory", "sqlite:FILE" or
-	// "sqlite::memory:". Empty means memory.
+	// "sqlite::memory:". Empty means memory. Only a FILE is closed when the
+	// database process is stopped and read again from disk when it is started;
+	// stopping the others takes away nothing but their availability.
 	Database string
 	// Store is a session database of the caller's, which stays open when the
 	// farm closes. It takes the place of Database.

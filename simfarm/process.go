@@ -39,6 +39,10 @@ type running struct {
 	idle   chan struct{} // a token whenever busy falls to zero
 }
 
+// discardLog is for servers: what they report is what a killed process or a
+// hostile client looks like from inside, and the browser sees it as well.
+var discardLog = log.New(io.Discard, "", 0)
+
 // listen takes the process's port, so that its address is known before any
 // part is made.
 func (p *process) listen(ctx context.Context, addr string) error {
@@ -91,7 +95,7 @@ func (p *process) start(ctx context.Context) error {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          log.New(io.Discard, "", 0), // a killed process has nobody to tell
+		ErrorLog:          discardLog,
 	}
 	p.run = r
 	ln := p.ln

@@ -10,10 +10,10 @@ import (
 	"github.com/farmspec/farmspec/reference"
 )
 
-// A recorder forgets the oldest trace beyond maxTraces and the messages of a
-// trace beyond maxMessages, so that its memory is bounded.
+// A recorder forgets the oldest trace beyond maxTraces, and of a trace the
+// older messages beyond maxMessages, so that its memory is bounded.
 const (
-	maxTraces   = 4096
+	maxTraces   = 1024
 	maxMessages = 1024
 )
 
@@ -35,7 +35,10 @@ func (r *recorder) add(trace string, e reference.Event) {
 		return
 	}
 	m := farmspec.Message{From: e.Part, To: e.Peer, Op: e.Op, Detail: e.Detail, OK: e.Err == nil}
-	if m.To == "" {
+	switch {
+	case m.Op == farmspec.OpReceive:
+		m.From, m.To = "browser", e.Part // the receiver tells what the browser said
+	case m.To == "":
 		m.To = m.From
 	}
 	if e.Err != nil {
@@ -59,9 +62,10 @@ func (r *recorder) add(trace string, e reference.Event) {
 			r.next = (r.next + 1) % maxTraces
 		}
 	}
-	if len(*log) < maxMessages {
-		*log = append(*log, m)
+	if len(*log) == 2*maxMessages {
+		*log = append((*log)[:0], (*log)[maxMessages:]...)
 	}
+	*log = append(*log, m)
 }
 
 // Messages returns what is remembered of the trace; nothing for an unknown one.
@@ -69,7 +73,7 @@ func (r *recorder) Messages(_ context.Context, trace string) ([]farmspec.Message
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if log := r.traces[trace]; log != nil {
-		return slices.Clone(*log), nil
+		return slices.Clone((*log)[max(0, len(*log)-maxMessages):]), nil
 	}
 	return nil, nil
 }

@@ -11,11 +11,13 @@ import (
 func TestRecorderForgetsTheOldestTraces(t *testing.T) {
 	r := newRecorder()
 	for i := range maxTraces + 1 {
-		r.add(fmt.Sprint(i), reference.Event{Part: "server-1", Op: "receive"})
+		r.add(fmt.Sprint(i), reference.Event{Part: "server-1", Peer: "server-1", Op: "receive"})
 	}
-	for range 2 * maxMessages {
-		r.add("1", reference.Event{Part: "server-1", Peer: "service", Op: "renew", Err: errors.New("no")})
+	for range 3 * maxMessages {
+		r.add("1", reference.Event{Part: "server-1", Peer: "service", Op: "renew"})
 	}
+	r.add("1", reference.Event{Part: "server-1", Op: "encrypt"})
+	r.add("1", reference.Event{Part: "server-1", Peer: "service", Op: "renew", Detail: "x", Err: errors.New("no")})
 	for _, tc := range []struct {
 		trace string
 		want  int
@@ -35,10 +37,14 @@ func TestRecorderForgetsTheOldestTraces(t *testing.T) {
 		t.Errorf("remembers %d traces, want %d", len(r.traces), maxTraces)
 	}
 	got, _ := r.Messages(t.Context(), "1")
-	if m := got[0]; m.From != "server-1" || m.To != "server-1" || !m.OK {
+	if m := got[maxMessages-1]; m.From != "server-1" || m.To != "service" || m.OK || m.Detail != "x: no" {
+		t.Errorf("last and refused call = %+v, want it from server-1 to service, not OK, the cause as detail", m)
+	}
+	if m := got[maxMessages-2]; m.From != "server-1" || m.To != "server-1" || !m.OK {
 		t.Errorf("own act = %+v, want From == To and OK", m)
 	}
-	if m := got[1]; m.To != "service" || m.OK || m.Detail != "no" {
-		t.Errorf("refused call = %+v, want To service, not OK, the cause as detail", m)
+	got, _ = r.Messages(t.Context(), "2")
+	if m := got[0]; m.From != "browser" || m.To != "server-1" {
+		t.Errorf("received request = %+v, want it from the browser", m)
 	}
 }
