@@ -102,7 +102,7 @@ type judge struct {
 	cases    []*planned
 	byTarget map[*farmspec.Target]map[string]*planned // by file and name
 
-	slots    chan struct{} // one for each scenario that may run at a time
+	slots chan struct{} // one for each scenario that may run at a time
 
 	mu      sync.Mutex // guards results, stop and calls to Progress
 	results map[farmspec.CaseID]*farmspec.Result

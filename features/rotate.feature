@@ -5,7 +5,12 @@ Feature: Every page brings a new token and spends the old one
 
   Rule: The new token (claims 2 and 3)
 
-    @rotate.new-token-each-page @WF-2.1 @policy:strict @policy:coalesce @policy:read-verify @fault:F11
+    @rotate.honest-user @WF-2.4 @WF-1.1 @fault:F37
+    Scenario: An honest user is served by every server
+      When Ada signs in and goes around all servers
+      Then every page was served
+
+    @rotate.new-token-each-page @WF-2.1 @policy:strict @policy:coalesce @policy:read-verify @fault:M214
     Scenario: Every page brings a token the browser never had
       Given Ada is signed in
       When Ada goes 3 times around all servers
@@ -41,13 +46,21 @@ Feature: Every page brings a new token and spends the old one
       Then the farm serves Ada
       And the answer with the page carries the new token
 
-    @rotate.every-pair @WF-2.4 @WF-10.2 @members:3 @fault:F65
+    @rotate.every-pair @WF-2.4 @WF-10.2 @members:3 @fault:M213
     Scenario: The new token is good from every server to every other
       Given Ada is signed in
       When Ada goes from every server to every other
       Then every page was served
 
-    @rotate.long-chain @WF-2.4 @fault:F37
+    @rotate.key-rollout @WF-2.4 @level:W @needs:keys @exclusive @members:3 @fault:F65
+    Scenario: While a new key rolls out server by server every token is still good everywhere
+      Given Ada is signed in
+      When a new key has reached 1 server and Ada goes from every server to every other
+      And a new key has reached 2 servers and Ada goes from every server to every other
+      And a new key has reached 3 servers and Ada goes from every server to every other
+      Then every page was served
+
+    @rotate.long-chain @WF-2.4 @fault:M215
     Scenario: A hundred pages in a row are served
       Given Ada is signed in
       When Ada visits 100 pages in a row, each on another server than the last
@@ -68,7 +81,7 @@ Feature: Every page brings a new token and spends the old one
       Then every page was served
       And the session IDs in the hand-offs are all different and follow no order
 
-    @rotate.new-session-id-inside @WF-3.2 @level:W @needs:keys @policy:strict @policy:coalesce @policy:read-verify @fault:F15 @fault:F25
+    @rotate.new-session-id-inside @WF-3.2 @WF-2.1 @fault:F11 @level:W @needs:keys @policy:strict @policy:coalesce @policy:read-verify @fault:F15 @fault:F25
     Scenario: Each new token has a new session ID, as the farm's key shows
       Given Ada is signed in
       When Ada visits 60 pages in a row, each on another server than the last
@@ -121,7 +134,7 @@ Feature: Every page brings a new token and spends the old one
 
   Rule: The old token (claim 4)
 
-    @rotate.old-token-refused @WF-4.1 @policy:strict @policy:read-verify @fault:F12
+    @rotate.old-token-refused @WF-4.1 @WF-2.1 @policy:strict @policy:read-verify @fault:F12 @fault:F11
     Scenario Outline: A token that has been replaced is refused at server <server>
       Given Ada is signed in
       And Ada has visited the page on server 2
@@ -273,3 +286,4 @@ Feature: Every page brings a new token and spends the old one
       When Ada's page asks for the applet on server 1 as a resource
       Then the farm serves it
       And Ada still carries the token she had
+      And Ada's current token still works

@@ -32,8 +32,10 @@ type stride struct {
 }
 
 func (w *world) registerRotate(s stepper) {
+	s.step(`(\w+) signs in and goes around all servers`, w.signsInAndGoesAround)
 	s.step(`(\w+) goes (\d+) times around all servers`, w.goesAround)
 	s.step(`(\w+) goes from every server to every other`, w.goesFromEveryToEvery)
+	s.step(`a new key has reached (\d+) servers? and (\w+) goes from every server to every other`, w.keyRollsOut)
 	s.step(`(\w+) visits (\d+) pages in a row, each on another server than the last`, w.visitsInARow)
 	s.step(`every page was served`, w.everyPageWasServed)
 	s.step(`every page brought a token she had never had`, w.everyPageBroughtANewToken)
@@ -91,6 +93,19 @@ func (w *world) walkTo(ctx context.Context, name string, members ...int) error {
 	return nil
 }
 
+// signsInAndGoesAround takes nothing for granted: where even this fails, the
+// farm serves nobody.
+func (w *world) signsInAndGoesAround(ctx context.Context, name string) error {
+	p, err := w.person(ctx, name)
+	if err != nil {
+		return err
+	}
+	if _, err := w.logIn(ctx, p, p.at, p.user.Password); err != nil {
+		return w.expect(false, nil, name+" can sign in", err.Error())
+	}
+	return w.goesAround(ctx, name, 1)
+}
+
 func (w *world) goesAround(ctx context.Context, name string, times int) error {
 	var route []int
 	for range times {
@@ -111,6 +126,13 @@ func (w *world) goesFromEveryToEvery(ctx context.Context, name string) error {
 		}
 	}
 	return w.walkTo(ctx, name, route...)
+}
+
+func (w *world) keyRollsOut(ctx context.Context, servers int, name string) error {
+	if err := w.hooks.Keys.Rotate(ctx, servers); err != nil {
+		return fmt.Errorf("roll a new key out: %w", err)
+	}
+	return w.goesFromEveryToEvery(ctx, name)
 }
 
 func (w *world) visitsInARow(ctx context.Context, name string, n int) error {
