@@ -23,7 +23,7 @@ var (
 	pageStyle    = mustRead("page/report.css")
 	pageScript   = mustRead("page/report.js")
 	pageTemplate = template.Must(template.New("report.html").Funcs(template.FuncMap{
-		"word": word, "took": took, "levelName": func(l farmspec.Level) string { return levelNames[l] },
+		"word": word, "words": strings.Fields, "levelName": func(l farmspec.Level) string { return levelNames[l] },
 	}).ParseFS(pageFiles, "page/report.html"))
 )
 
@@ -174,7 +174,7 @@ type (
 // page renders report.html.
 func page(v *view) ([]byte, error) {
 	d := pageData{
-		Title:       "farmspec: " + v.subject(),
+		Title:       v.subject() + " · farmspec",
 		Subject:     v.subject(),
 		StyleHash:   digest(pageStyle),
 		ScriptHash:  digest(pageScript),
@@ -450,7 +450,9 @@ func (v *view) addCase(scenarios []pageScenario, r *farmspec.Result) []pageScena
 			ID: oneLine(r.Scenario), Name: oneLine(cmp.Or(r.Name, r.Scenario)), Level: r.Level, Requirements: r.Requirements,
 		})
 	}
-	scenarios[at].Cases = append(scenarios[at].Cases, v.pageCase(r))
+	cases := append(scenarios[at].Cases, v.pageCase(r))
+	slices.SortStableFunc(cases, func(a, b pageCase) int { return a.TargetN - b.TargetN })
+	scenarios[at].Cases = cases
 	return scenarios
 }
 

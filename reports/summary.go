@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"html"
 	"strings"
 
 	"github.com/farmspec/farmspec"
@@ -45,7 +46,7 @@ func summary(v *view) ([]byte, error) {
 	var b bytes.Buffer
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 
-	p("# farmspec: %s\n", markdown(v.subject()))
+	p("# Conformance of %s\n", markdown(v.subject()))
 	if !v.Run.Complete {
 		p("> **Incomplete run.** %s. What is missing below was not observed.\n", markdown(strings.TrimSuffix(cmp.Or(v.Run.Why, "It ended early"), ".")))
 	}
@@ -63,14 +64,15 @@ func summary(v *view) ([]byte, error) {
 		p("Every case that ran passed.\n")
 	}
 	for _, r := range troubles {
-		p("- %s **%s** (%s on %s)", icon(r.Verdict), markdown(cmp.Or(r.Name, r.Scenario)), code(r.Scenario), code(r.Target))
+		lines := []string{fmt.Sprintf("%s **%s** (%s on %s)", icon(r.Verdict), markdown(cmp.Or(r.Name, r.Scenario)), code(r.Scenario), code(r.Target))}
 		if len(r.Requirements) > 0 {
-			p("  Requirements: %s.", markdown(strings.Join(r.Requirements, ", ")))
+			lines = append(lines, "Requirements: "+markdown(strings.Join(r.Requirements, ", ")))
 		}
 		if r.Reason != "" {
-			p("  %s", markdown(r.Reason))
+			lines = append(lines, markdown(r.Reason))
 		}
-		p("  Repeat: %s", code(r.Repeat))
+		lines = append(lines, "Repeat: "+code(r.Repeat))
+		p("- %s", strings.Join(lines, "\\\n  ")) // a backslash breaks the line
 	}
 	if len(troubles) > 0 {
 		p("")
@@ -80,7 +82,7 @@ func summary(v *view) ([]byte, error) {
 		p("## What was not run\n")
 		p("Nothing here counts as a pass.\n")
 		for _, g := range groups {
-			p("<details><summary>%s: %s. %s</summary>\n", word(g.verdict), count(len(g.cases), "case"), markdown(cmp.Or(g.reason, "No reason was given.")))
+			p("<details><summary>%s: %s. %s</summary>\n", word(g.verdict), count(len(g.cases), "case"), html.EscapeString(oneLine(cmp.Or(g.reason, "No reason was given."))))
 			p("| Scenario | Target | Repeat |")
 			p("|---|---|---|")
 			for _, r := range g.cases {

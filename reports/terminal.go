@@ -121,7 +121,7 @@ func (p *Progress) Planned(cases int, targets []farmspec.TargetInfo) {
 		names[i] = oneLine(t.Name)
 	}
 	what := strings.Join(names, ", ")
-	if len(names) > 3 {
+	if utf8.RuneCountInString(what) > 70 {
 		what = count(len(names), "target")
 	}
 	fmt.Fprintf(p.w, "%s on %s\n", count(cases, "case"), what)
@@ -214,7 +214,7 @@ func (p *Progress) draw(force bool) {
 // Closing writes what a run came to: the claims, the AS Java rules, what did
 // not pass with its reason and how to repeat it, the two verdicts, the files
 // and the meaning of the exit code. No line that can be broken is longer than
-// the terminal, or than 100 columns.
+// the terminal (80 columns at least), or than 100 columns.
 func Closing(w io.Writer, r *farmspec.Report, t Terminal, files ...string) error {
 	return closing(w, newView(r, theCatalogue()), t, files)
 }
@@ -222,7 +222,7 @@ func Closing(w io.Writer, r *farmspec.Report, t Terminal, files ...string) error
 func closing(w io.Writer, v *view, t Terminal, files []string) error {
 	var b bytes.Buffer
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	columns := t.columns()
+	columns := max(t.columns(), 80) // narrower tables would say less than wrapped ones
 
 	// cell is a verdict of fixed width, painted after it is padded.
 	cell := func(verdict farmspec.Verdict, s string, width int) string {
@@ -235,7 +235,7 @@ func closing(w io.Writer, v *view, t Terminal, files []string) error {
 		p("")
 		p("%s", t.bold(fmt.Sprintf("%-*s  %-*s  %-*s  %s", title, "The 34 claims", column, "method", column, "system", "product")))
 		for _, row := range rows {
-			name := []rune(clip(row.summary, title))
+			name := []rune(clip(row.name, title))
 			line := string(name) + strings.Repeat(" ", title-len(name))
 			for i, c := range row.cells {
 				switch {
@@ -247,7 +247,9 @@ func closing(w io.Writer, v *view, t Terminal, files []string) error {
 			}
 			p("%s", strings.TrimRight(line, " "))
 		}
-		p("B, G, W: a pass was seen in the black, grey, white box. A claim counts with those it depends on.")
+		for _, l := range wrap("B, G, W: a pass was seen in the black, grey, white box. A claim counts with those it depends on.", columns) {
+			p("%s", l)
+		}
 	}
 
 	if groups := v.ruleGroups(); len(groups) > 0 {
@@ -312,7 +314,9 @@ func closing(w io.Writer, v *view, t Terminal, files []string) error {
 			p("%s", t.bold(l))
 		}
 	}
-	p("%s in %s: %s", count(len(v.Results), "case"), took(v.Run.Took), v.caseTally())
+	for _, l := range wrap(fmt.Sprintf("%s in %s: %s", count(len(v.Results), "case"), took(v.Run.Took), v.caseTally()), columns) {
+		p("%s", l)
+	}
 	for _, two := range []struct {
 		name, why string
 		verdict   farmspec.Verdict

@@ -144,11 +144,19 @@ func (v *view) notRun() []unrun {
 	return groups
 }
 
+// checkNames are the twelve checks in the few words that a terminal has room for.
+var checkNames = [12]string{
+	"token opened, redirected, verified", "new encrypted token with the page", "new session ID, updated timestamp",
+	"new token replaces the old one", "token is session ID and timestamp", "both compared with the stored ones",
+	"elapsed time against the maximum", "timed-out session is closed", "token travels in a URL",
+	"a web service verifies", "a common session database", "applet, HTML, JSP or ASP page",
+}
+
 // claimRow is one of the twelve checks in its three forms. A nil cell has no
 // claim of its own: the method claims 10 and 11 are contained in claim 13.
 type claimRow struct {
-	summary string
-	cells   [3]*farmspec.ClaimResult
+	name, summary string
+	cells         [3]*farmspec.ClaimResult
 }
 
 // forms are the columns of a claim row.
@@ -173,7 +181,7 @@ func (v *view) claimRows() []claimRow {
 	}
 	var rows []claimRow
 	for n := 1; n <= 12; n++ {
-		row := claimRow{summary: v.claim[n].Summary}
+		row := claimRow{name: checkNames[n-1], summary: v.claim[n].Summary}
 		any := false
 		for i, number := range twins(n) {
 			row.cells[i] = byNumber[number]
@@ -289,9 +297,9 @@ func numbers(list []int) string {
 
 // claimSentence says what the first verdict rests on, and hardenedSentence the second.
 func (v *view) claimSentence() string {
-	return fmt.Sprintf("of the 34 claims, each with the claims it depends on: %s", v.claimTally())
+	return fmt.Sprintf("The 34 claims, each with those it depends on: %s.", v.claimTally())
 }
 
 func (v *view) hardenedSentence() string {
-	return fmt.Sprintf("of the requirements from ASVS, WSTG, NIST and the RFCs: %s", v.requirementTally("hardened"))
+	return fmt.Sprintf("The requirements from ASVS, WSTG, NIST and the RFCs: %s.", v.requirementTally("hardened"))
 }

@@ -144,7 +144,7 @@ function meta(r) {
 }
 
 function command(text) {
-  const code = h('code', {}, line(text));
+  const code = h('code', {}, line(text).split(' ').flatMap((w, i) => [i ? ' ' : '', h('span', {}, w)]));
   const out = [h('pre', {class: 'cmd', tabindex: 0}, code)];
   if (navigator.clipboard) {
     const button = h('button', {type: 'button', onclick: async () => {
@@ -156,7 +156,7 @@ function command(text) {
   return out;
 }
 
-const stepLook = {passed: ['pass', 'pass'], failed: ['fail', 'fail'], skipped: ['not-run', 'none'], undefined: ['inconclusive', 'inconclusive'], pending: ['planned', 'none'], ambiguous: ['inconclusive', 'inconclusive']};
+const stepLook = {passed: ['pass', 'pass'], failed: ['fail', 'fail'], skipped: ['none', 'none'], undefined: ['inconclusive', 'inconclusive'], pending: ['planned', 'none'], ambiguous: ['inconclusive', 'inconclusive']};
 function story(r) {
   const placed = new Set();
   const list = h('ol', {class: 'story'});
@@ -239,7 +239,14 @@ function diagram(r) {
   const name = (who, m) => who === 'browser' && byN.has(m.exchange) ? byN.get(m.exchange).browser || who : who;
   const kind = (who) => who === 'service' ? 'session service' : who === 'database' ? 'session database' : members.includes(who) || who === 'farm' ? 'web server' : 'browser';
   const order = ['browser', 'web server', 'session service', 'session database'];
-  const all = messages.map((m) => ({...m, from: name(m.from, m), to: name(m.to, m)}));
+  let all = messages.map((m) => ({...m, from: name(m.from, m), to: name(m.to, m)}));
+  // Many browsers at once, as in a race, share one lifeline; each message names its own.
+  const people = new Set(all.flatMap((m) => [m.from, m.to]).filter((l) => kind(l) === 'browser'));
+  if (people.size > 4) {
+    const crowd = people.size + ' browsers';
+    const fold = (l) => people.has(l) ? crowd : l;
+    all = all.map((m) => ({...m, from: fold(m.from), to: fold(m.to), who: people.has(m.from) ? m.from : people.has(m.to) ? m.to : ''}));
+  }
   const lanes = [...new Set(all.flatMap((m) => [m.from, m.to]))];
   const first = new Map(lanes.map((l, i) => [l, i]));
   const rank = (l) => kind(l) === 'web server' ? members.indexOf(l) : first.get(l);
@@ -265,7 +272,7 @@ function diagram(r) {
     h('details', {class: 'astext'}, h('summary', {}, 'The same as text'), h('ol', {}, all.map((m) => h('li', {}, sentence(m))))));
 }
 function sentence(m) {
-  const what = [m.op, m.detail].filter(Boolean).map(line).join(': ');
+  const what = (m.who ? line(m.who) + ': ' : '') + [m.op, m.detail].filter(Boolean).map(line).join(': ');
   const who = m.from === m.to ? line(m.from) + ' by itself' : line(m.from) + ' to ' + line(m.to);
   return who + ', ' + what + (m.ok ? '' : ' (refused)') + (m.exchange ? ' [exchange ' + m.exchange + ']' : '');
 }
@@ -288,11 +295,12 @@ function fit(text, room, bold) {
 
 function sequence(messages, lanes, kind, r, byN, caption) {
   const at = new Map(lanes.map((l, i) => [l, i]));
-  const parts = (m) => ({op: line(m.op), detail: line(m.detail), end: m.ok ? '' : 'refused'});
+  const parts = (m) => ({op: (m.who ? line(m.who) + ' ' : '') + line(m.op), detail: line(m.detail), end: m.ok ? '' : 'refused'});
   const wide = (m) => { const p = parts(m); return width(p.op, true) + (p.detail ? width(p.detail) + 7 : 0) + (p.end && !/refus|denied|no answer/i.test(p.op + p.detail) ? width(p.end, true) + 12 : 0); };
 
   // Room between neighbours: what the labels between them ask for, within reason.
-  const least = 124, most = 250;
+  const small = document.documentElement.clientWidth <= 704;
+  const least = small ? 104 : 124, most = 250, half = small ? 48 : 59;
   const gaps = lanes.slice(1).map(() => least);
   let right = 60;
   for (const m of messages) {
@@ -302,9 +310,14 @@ function sequence(messages, lanes, kind, r, byN, caption) {
       if (a < gaps.length) gaps[a] = Math.max(gaps[a], Math.min(need, 190)); else right = Math.max(right, Math.min(need, most));
     } else if (b - a === 1) gaps[a] = Math.max(gaps[a], Math.min(wide(m) + 54, most));
   }
-  const x = [70];
+  // A wide window is used, not left empty at the right.
+  const room = Math.min(document.documentElement.clientWidth, 1184) - (small ? 36 : 52);
+  const left = half + 11;
+  const spare = room - (left + gaps.reduce((sum, g) => sum + g, 0) + Math.max(right, 70));
+  if (spare > 0 && gaps.length) gaps.forEach((g, i) => { gaps[i] += Math.floor(spare / gaps.length); });
+  const x = [left];
   gaps.forEach((g) => x.push(x[x.length - 1] + g));
-  const total = Math.ceil(x[x.length - 1] + Math.max(right, 70));
+  const total = Math.max(room - 1, Math.ceil(x[x.length - 1] + Math.max(right, 70)));
 
   const rows = [];
   let y = 10, step = -2;
@@ -324,8 +337,8 @@ function sequence(messages, lanes, kind, r, byN, caption) {
   const height = y + 14;
 
   const head = s('svg', {class: 'head', width: total, height: 54, viewBox: `0 0 ${total} 54`, 'aria-hidden': 'true'}, lanes.map((l, i) => {
-    const label = fit(line(l), 112, true), sub = line(l) === kind(l) ? '' : kind(l);
-    return s('g', {}, s('rect', {class: 'box', x: x[i] - 59, y: 7, width: 118, height: 40, rx: kind(l) === 'browser' ? 20 : kind(l) === 'session database' ? 3 : 8}),
+    const label = fit(line(l), 2 * half - 8, true), sub = line(l) === kind(l) || / browsers$/.test(l) ? '' : fit(kind(l), 2 * half - 6);
+    return s('g', {}, s('rect', {class: 'box', x: x[i] - half, y: 7, width: 2 * half, height: 40, rx: kind(l) === 'browser' ? 20 : kind(l) === 'session database' ? 3 : 8}),
       s('text', {class: 'lane', x: x[i], y: sub ? 24 : 31, 'text-anchor': 'middle'}, label),
       sub && s('text', {class: 'sub', x: x[i], y: 39, 'text-anchor': 'middle'}, sub));
   }));

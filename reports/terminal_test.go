@@ -1,0 +1,154 @@
+package reports
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/farmspec/farmspec"
+)
+
+func TestClosing(t *testing.T) {
+	r := fixture(1)
+	v := newView(r, fixtureCatalogue())
+	var plain bytes.Buffer
+	if err := closing(&plain, v, Terminal{}, []string{"report/results.json", "report/report.html"}); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "closing.txt", plain.Bytes())
+
+	for _, width := range []int{60, 80, 100, 200} {
+		var b bytes.Buffer
+		if err := closing(&b, v, Terminal{Width: width, TTY: true, Color: true}, nil); err != nil {
+			t.Fatal(err)
+		}
+		text := regexp.MustCompile("\x1b\\[[0-9;]*m").ReplaceAllString(b.String(), "")
+		if strings.Contains(text, "\x1b") {
+			t.Errorf("width %d: more than colours is sent", width)
+		}
+		for line := range strings.Lines(text) {
+			line = strings.TrimRight(line, "\n")
+			if n := utf8.RuneCountInString(line); n > max(min(width, 100), 80) && !strings.Contains(line, "repeat: ") {
+				t.Errorf("width %d: %d columns: %s", width, n, line)
+			}
+		}
+	}
+	if strings.Contains(plain.String(), "\x1b") {
+		t.Error("colour without leave")
+	}
+}
+
+func TestProgressInAFile(t *testing.T) {
+	r := fixture(1)
+	var b bytes.Buffer
+	now := time.Unix(0, 0)
+	p := NewProgress(&b, Terminal{Every: 10, Now: func() time.Time { now = now.Add(200 * time.Millisecond); return now }})
+	p.Planned(len(r.Results), r.Targets)
+	for i := range r.Results {
+		p.Began(r.Results[i].CaseID)
+		p.Ended(&r.Results[i])
+	}
+	p.Close()
+	golden(t, "progress.txt", b.Bytes())
+}
+
+func TestProgressOnATerminal(t *testing.T) {
+	r := fixture(1)
+	var b bytes.Buffer
+	now := time.Unix(0, 0)
+	p := NewProgress(&b, Terminal{TTY: true, Width: 72, Now: func() time.Time { now = now.Add(time.Second); return now }})
+	p.Planned(len(r.Results), r.Targets[:1])
+	for i := range r.Results {
+		p.Began(r.Results[i].CaseID)
+		p.Ended(&r.Results[i])
+	}
+	text := b.String()
+	frames := strings.Split(text, "\r")
+	if len(frames) < len(r.Results) {
+		t.Fatalf("%d frames for %d cases", len(frames), len(r.Results))
+	}
+	for _, f := range frames {
+		line, _, drawn := strings.Cut(f, "\x1b[K")
+		if n := utf8.RuneCountInString(line); drawn && n >= 72 {
+			t.Errorf("a frame of %d columns would wrap: %q", n, line)
+		}
+	}
+	if !strings.Contains(text, "left") || !strings.Contains(text, "16/33") {
+		t.Error("no remaining time or count is shown")
+	}
+	if !strings.Contains(text, "\r\x1b[Kfail         rotate.old-token-refused") {
+		t.Error("a failure is not a line of its own")
+	}
+	if p.live {
+		t.Error("the live line stays after the last case")
+	}
+	p.Close() // twice is fine
+}
+
+func TestWriteRequirements(t *testing.T) {
+	r, c := fixture(1), fixtureCatalogue()
+	for i := range r.Requirements {
+		if q := &r.Requirements[i]; len(q.Cases) > 0 {
+			q.Verdict, q.Levels = farmspec.NotRun, nil // as before a run
+		}
+		if q := &r.Requirements[i]; q.ID == "SY-13.2" {
+			q.Verdict, q.Reason = farmspec.Unobservable, "who did it does not show on the wire"
+		}
+	}
+	var b bytes.Buffer
+	if err := WriteRequirements(&b, r.Requirements, c.requirements, false); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "requirements.txt", b.Bytes())
+
+	b.Reset()
+	if err := WriteRequirements(&b, r.Requirements, c.requirements, true); err != nil {
+		t.Fatal(err)
+	}
+	var back []struct{ ID, State string }
+	if err := json.Unmarshal(b.Bytes(), &back); err != nil {
+		t.Fatal(err)
+	}
+	states := map[string]string{}
+	for _, q := range back {
+		states[q.ID] = q.State
+	}
+	for id, want := range map[string]string{"WF-4.1": "tested", "SY-13.2": "unobservable", "WF-5.1": "planned"} {
+		if states[id] != want {
+			t.Errorf("%s is %q, want %q", id, states[id], want)
+		}
+	}
+}
+
+func TestWriteScenarios(t *testing.T) {
+	plan := fixture(1).Results
+	for i := range plan {
+		if plan[i].Verdict.Ran() {
+			plan[i].Verdict = farmspec.Planned // as a plan has it
+		}
+	}
+	var b bytes.Buffer
+	if err := WriteScenarios(&b, plan, false); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "scenarios.txt", b.Bytes())
+
+	b.Reset()
+	if err := WriteScenarios(&b, plan, true); err != nil {
+		t.Fatal(err)
+	}
+	var back []struct {
+		ID    string
+		Cases []struct{ Target, State, Reason string }
+	}
+	if err := json.Unmarshal(b.Bytes(), &back); err != nil {
+		t.Fatal(err)
+	}
+	if len(back) != len(fixtureScenarios) || len(back[0].Cases) != len(fixtureTargets) {
+		t.Errorf("%d scenarios on %d targets, want %d on %d", len(back), len(back[0].Cases), len(fixtureScenarios), len(fixtureTargets))
+	}
+}
