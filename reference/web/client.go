@@ -154,7 +154,7 @@ func NewAdminClient(o ClientOptions) *AdminClient {
 	return &AdminClient{newCaller(o.URL, o.Secret, o.Transport, o.Timeout)}
 }
 
-// List implements Admin.
+// List implements Admin. Nothing of the tokens, timestamps included, is told.
 func (c *AdminClient) List(ctx context.Context, user string) ([]reference.SecuritySession, error) {
 	var got sessionList
 	if err := c.call(ctx, "list sessions", http.MethodGet, "/v1/admin/sessions?user="+url.QueryEscape(user), nil, &got); err != nil {
