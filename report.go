@@ -113,8 +113,9 @@ type Step struct {
 type CheckKind string
 
 // The kinds of checks. A Refusal needs a Witness before it and a Survivor
-// after it.
+// after it; being served needs the Contrast of somebody who is not.
 const (
+	Contrast    CheckKind = "contrast"
 	Witness     CheckKind = "witness"
 	Refusal     CheckKind = "refusal"
 	Survivor    CheckKind = "survivor"

@@ -42,6 +42,8 @@ type world struct {
 	people    map[string]*person
 	witnessed map[string]int // accepted attempts by fingerprint, with the exchange's number
 	refusals  int
+	// servedLast is the last attempt that was accepted.
+	servedLast *attempt
 	shift     time.Duration // how far the farm's time was moved
 	disturbed bool          // everybody's session may be over, the bystander's too
 	failure   error
@@ -214,8 +216,12 @@ func (w *world) end(ctx context.Context, _ *godog.Scenario, err error) (context.
 		if w.failure == nil && err != nil && !errors.Is(err, godog.ErrSkip) {
 			w.failure = err
 		}
-		if w.failure == nil && w.refusals > 0 {
+		switch {
+		case w.failure != nil:
+		case w.refusals > 0:
 			w.failure = w.survivor(ctx)
+		case w.servedLast != nil:
+			w.failure = w.contrast(ctx)
 		}
 		w.settle()
 		w.evidence(ctx)
@@ -266,6 +272,25 @@ func (w *world) survivor(ctx context.Context) error {
 	w.check(farmspec.Survivor, "a bystander is still served", at)
 	if at.outcome != farmspec.Accepted {
 		return &failedControl{fmt.Sprintf("no survivor: a bystander is %s, so the refusals prove nothing", at.describe())}
+	}
+	return nil
+}
+
+// contrast asks for the page that was served last with nothing at all. Where
+// that is served too, the farm serves anybody, and being served proves nothing.
+func (w *world) contrast(ctx context.Context) error {
+	page := w.servedLast.page
+	holder, ok := w.target.Member(page.Member)
+	if !ok {
+		return nil
+	}
+	nobody := w.newBrowser("nobody")
+	x := nobody.Send(ctx, farmspec.Request{URL: holder.At(page.Path), Dest: "document"})
+	a := &attempt{who: "nobody", page: page, visit: &farmspec.Visit{Exchanges: []*farmspec.Exchange{x}}}
+	a.outcome = w.target.Judge(x, farmspec.Page{Marker: page.Marker}, "")
+	w.checked(farmspec.Contrast, "without a token "+page.Path+" is refused", a.describe(), a.outcome == farmspec.Refused, x)
+	if a.outcome != farmspec.Refused {
+		return &failedControl{fmt.Sprintf("no contrast: without any token the answer is %s, so being served proves nothing", a.describe())}
 	}
 	return nil
 }
@@ -490,6 +515,7 @@ func (w *world) judged(visit *farmspec.Visit, err error, p *person, page farmspe
 	if a.outcome == farmspec.Accepted {
 		w.mu.Lock()
 		w.witnessed[fingerprint] = w.number(a.final())
+		w.servedLast = a
 		w.mu.Unlock()
 	}
 	return a

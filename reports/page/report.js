@@ -181,6 +181,7 @@ function story(r) {
 
 const roles = {
   witness: 'the same request with a good token must be accepted, or the refusal proves nothing',
+  contrast: 'without any token the page must be refused, or being served proves nothing',
   refusal: 'what the farm must not accept', survivor: "a bystander's session must still work afterwards", expectation: 'what the step expects',
 };
 function check(c) {
