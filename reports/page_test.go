@@ -2,6 +2,7 @@ package reports
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"os/exec"
 	"path/filepath"
@@ -96,6 +97,26 @@ func ask[T any](b *browser, expression string) T {
 	return v
 }
 
+// until waits for an expression to become true.
+func (b *browser) until(expression string) {
+	b.t.Helper()
+	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(5*time.Second))); err != nil {
+		b.t.Fatalf("wait for %s: %v", expression, err)
+	}
+}
+
+// shown waits until what the selector finds is to be seen.
+func (b *browser) shown(selector string) {
+	b.t.Helper()
+	b.until(fmt.Sprintf(`!!document.querySelector(%[1]q) && document.querySelector(%[1]q).checkVisibility()`, selector))
+}
+
+// run evaluates statements in the page.
+func (b *browser) run(script string) {
+	b.t.Helper()
+	b.do(chromedp.Evaluate[chromedp.Void](script))
+}
+
 // size makes the window that wide.
 func (b *browser) size(width int64) {
 	b.t.Helper()
@@ -145,18 +166,18 @@ func TestPageInABrowser(t *testing.T) {
 		if n := ask[int](b, overflow); n > 0 {
 			t.Errorf("%d wide: the index overflows by %d", width, n)
 		}
-		b.do(chromedp.Evaluate[chromedp.Void](`document.querySelectorAll('details').forEach((d) => { d.open = true })`))
+		b.run(`document.querySelectorAll('details').forEach((d) => { d.open = true })`)
 		if n := ask[int](b, overflow); n > 0 {
 			t.Errorf("%d wide: the opened index overflows by %d", width, n)
 		}
 		// The address a person would type, plus signs and all.
-		b.do(chromedp.Navigate(page+"#case=rotate.old-token-refused&target=reference/claimed+strict+split-domain"),
-			chromedp.WaitVisible("#case .seq svg.head"))
+		b.do(chromedp.Navigate(page + "#case=rotate.old-token-refused&target=reference/claimed+strict+split-domain"))
+		b.shown("#case .seq svg.head")
 		if got := ask[string](b, `document.querySelector('#case h1').textContent + '|' + document.querySelector('#case .badge').textContent`); got != "A token that has been replaced is refused|fail" {
 			t.Errorf("%d wide: the link opens %q", width, got)
 		}
-		b.do(chromedp.Evaluate[chromedp.Void](`document.querySelectorAll('#case details').forEach((d) => { d.open = true })`),
-			chromedp.WaitVisible("#x6 .payload"))
+		b.run(`document.querySelectorAll('#case details').forEach((d) => { d.open = true })`)
+		b.shown("#x6 .payload")
 		if n := ask[int](b, overflow); n > 0 {
 			t.Errorf("%d wide: the case overflows by %d", width, n)
 		}
@@ -174,27 +195,28 @@ func TestPageInABrowser(t *testing.T) {
 		}
 	}
 	// An arrow leads to its exchange, the switch hides the inside, Escape goes back.
-	b.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('#x4').open = false; document.querySelector('.seq [data-x="4"]').dispatchEvent(new MouseEvent('click', {bubbles: true}))`))
+	b.run(`document.querySelector('#x4').open = false; document.querySelector('.seq [data-x="4"]').dispatchEvent(new MouseEvent('click', {bubbles: true}))`)
 	if !ask[bool](b, `document.querySelector('#x4').open && document.activeElement === document.querySelector('#x4 summary')`) {
 		t.Error("the arrow of exchange 4 does not open it")
 	}
-	b.do(chromedp.Evaluate[chromedp.Void](`document.querySelector(".seqbar input").click()`))
+	b.run(`document.querySelector(".seqbar input").click()`)
 	if n := ask[int](b, `document.querySelectorAll('.seq .inner').length`); n != 0 {
 		t.Errorf("%d messages of the inside are still drawn", n)
 	}
-	b.do(chromedp.Evaluate[chromedp.Void](`dispatchEvent.call(document.body, new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}))`),
-		chromedp.WaitVisible("#index h1"))
+	b.run(`dispatchEvent.call(document.body, new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}))`)
+	b.shown("#index h1")
 
 	// The filter of the cases, by verdict and by words.
-	b.do(chromedp.Evaluate[chromedp.Void](`(() => { const f = document.querySelector('form[data-for=scenarios]'); f.elements.v.value = 'fail'; f.dispatchEvent(new Event('input')); })()`))
+	b.run(`(() => { const f = document.querySelector('form[data-for=scenarios]'); f.elements.v.value = 'fail'; f.dispatchEvent(new Event('input')); })()`)
 	if got := ask[string](b, `[...document.querySelectorAll('#scenarios .item:not([hidden]) .s-name .mono')].map((e) => e.textContent).join(' ')`); got != "rotate.old-token-refused" {
 		t.Errorf("failing cases: %q", got)
 	}
 	// A link to a requirement that a filter hides shows it nevertheless.
-	b.do(chromedp.Evaluate[chromedp.Void](`(() => { const f = document.querySelector('form[data-for=ledger]'); f.elements.q.value = 'ASVS'; f.dispatchEvent(new Event('input')); location.hash = 'r-WF-4.1'; })()`),
-		chromedp.WaitVisible("#r-WF-4\\.1 .body"))
+	b.run(`(() => { const f = document.querySelector('form[data-for=ledger]'); f.elements.q.value = 'ASVS'; f.dispatchEvent(new Event('input')); location.hash = 'r-WF-4.1'; })()`)
+	b.shown("[id='r-WF-4.1'] .body")
 	// A case that is not there says so.
-	b.do(chromedp.Evaluate[chromedp.Void](`location.hash = 'case=no.such&target=x'`), chromedp.WaitVisible("#case h1"))
+	b.run(`location.hash = 'case=no.such&target=x'`)
+	b.shown("#case h1")
 	if got := ask[string](b, `document.querySelector('#case h1').textContent`); got != "No such case" {
 		t.Errorf("an unknown case shows %q", got)
 	}
@@ -205,8 +227,10 @@ func TestHostilePageInABrowser(t *testing.T) {
 	b := openBrowser(t)
 	page := pageAddress(t, hostile())
 	b.size(390)
-	b.do(chromedp.Navigate(page+"#case=rotate.old-token-refused&target=reference/claimed+strict+split-domain"), chromedp.WaitVisible("#case .seq svg.head"),
-		chromedp.Evaluate[chromedp.Void](`document.querySelectorAll('#case details').forEach((d) => { d.open = true })`), chromedp.WaitVisible("#x6 .payload"))
+	b.do(chromedp.Navigate(page + "#case=rotate.old-token-refused&target=reference/claimed+strict+split-domain"))
+	b.shown("#case .seq svg.head")
+	b.run(`document.querySelectorAll('#case details').forEach((d) => { d.open = true })`)
+	b.shown("#x6 .payload")
 	if n := ask[int](b, `document.querySelectorAll('img, iframe, script:not([type]) ~ script').length`); n != 0 {
 		t.Errorf("%d elements of the farm's making", n)
 	}
