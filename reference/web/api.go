@@ -9,7 +9,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 
@@ -367,7 +366,7 @@ func decode(body []byte, v any, required ...string) error {
 	}
 	for _, name := range required {
 		dot := strings.LastIndexByte(name, '.')
-		if !slices.Contains(names, name) && (dot < 0 || slices.Contains(names, name[:dot])) {
+		if !names[name] && (dot < 0 || names[name[:dot]]) {
 			return errRequest
 		}
 	}
@@ -382,12 +381,13 @@ func decode(body []byte, v any, required ...string) error {
 // strictNames returns the names in an object and makes up for what package
 // encoding/json forgives: names in capitals (outside attributes, which are
 // free), names given twice, null, and values after the first.
-func strictNames(body []byte) (names []string, err error) {
+func strictNames(body []byte) (map[string]bool, error) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return nil, errRequest
 	}
-	if names, err = strictObject(d, nil, ""); err != nil {
+	names := make(map[string]bool)
+	if err := strictObject(d, names, ""); err != nil {
 		return nil, err
 	}
 	if _, err := d.Token(); err != io.EOF {
@@ -396,33 +396,33 @@ func strictNames(body []byte) (names []string, err error) {
 	return names, nil
 }
 
-func strictObject(d *json.Decoder, names []string, prefix string) ([]string, error) {
+func strictObject(d *json.Decoder, names map[string]bool, prefix string) error {
 	free := strings.HasSuffix(prefix, "attributes.")
 	for d.More() {
 		t, err := d.Token()
 		if err != nil {
-			return nil, errRequest
+			return errRequest
 		}
 		key, _ := t.(string)
 		name := prefix + key
-		if slices.Contains(names, name) || !free && strings.ToLower(key) != key {
-			return nil, errRequest
+		if names[name] || !free && strings.ToLower(key) != key {
+			return errRequest
 		}
-		names = append(names, name)
+		names[name] = true
 		switch t, err = d.Token(); {
 		case err != nil || t == nil || t == json.Delim('['): // nothing here is a list
-			return nil, errRequest
+			return errRequest
 		case t == json.Delim('{'):
 			if strings.Count(name, ".") > 2 {
-				return nil, errRequest
+				return errRequest
 			}
-			if names, err = strictObject(d, names, name+"."); err != nil {
-				return nil, err
+			if err := strictObject(d, names, name+"."); err != nil {
+				return err
 			}
 		}
 	}
 	_, err := d.Token()
-	return names, err
+	return err
 }
 
 // buffer is the working memory of one call.

@@ -35,7 +35,7 @@ func declared(t *testing.T, w *httptest.ResponseRecorder, protected bool) {
 }
 
 func FuzzCookie(f *testing.F) {
-	sealed := newFarm(f, shape{web.SharedDomain, web.Sealed, reference.Strict, ""})
+	sealed := newFarm(f, shape{web.SharedDomain, web.Sealed, reference.Strict, ""}, quiet)
 	for _, s := range []string{"", "x", "__Secure-farm=", "__Secure-farm=AAAA; __Secure-farm=", `__Secure-farm="a"`, ";;=;", "__Host-farm-at=server-1; __Host-farm-form=x",
 		"__Secure-farm=" + strings.Repeat("A", 72)} {
 		f.Add(s)
@@ -52,7 +52,7 @@ func FuzzCookie(f *testing.F) {
 func FuzzURL(f *testing.F) {
 	var farms []*farm
 	for _, h := range handoffs {
-		farms = append(farms, newFarm(f, shape{web.SharedDomain, h, reference.Strict, ""}))
+		farms = append(farms, newFarm(f, shape{web.SharedDomain, h, reference.Strict, ""}, quiet))
 	}
 	f.Add("/server-2/welcome.html", "sid=00000000000000000000000000000001&ts=1")
 	f.Add("/server-2/welcome.html", "handoff=AAAA&ref=0&farm-bounce=999999999999")
@@ -74,7 +74,7 @@ func FuzzURL(f *testing.F) {
 }
 
 func FuzzServiceJSON(f *testing.F) {
-	fm := newFarm(f, shape{web.SharedDomain, web.Sealed, reference.Strict, ""})
+	fm := newFarm(f, shape{web.SharedDomain, web.Sealed, reference.Strict, ""}, quiet)
 	for _, s := range []string{"", "{}", `{"token":{"id":"00000000000000000000000000000001","timestamp":1}}`, `{"token":{"id":"00000000000000000000000000000001","timestamp":1},"handed_off_at":1}`,
 		`{"user":"ada","password":"x"}`, `{"session":"00000000000000000000000000000001","http_session":{"application":"a","version":0,"attributes":{"A":"b"}}}`, `{"all":true}`, "[[[["} {
 		f.Add(s)
@@ -99,7 +99,7 @@ func FuzzServiceJSON(f *testing.F) {
 
 // FuzzPresented holds the fast reader of the hot call to the strict one.
 func FuzzPresented(f *testing.F) {
-	fm := newFarm(f, shape{web.SharedDomain, web.Sealed, reference.Strict, ""})
+	fm := newFarm(f, shape{web.SharedDomain, web.Sealed, reference.Strict, ""}, quiet)
 	f.Add(`{"token":{"id":"00000000000000000000000000000001","timestamp":1}}`)
 	f.Add(`{"token":{"id":"00000000000000000000000000000001","timestamp":01}}`)
 	f.Add(`{"token":{"id":"0000000000000000000000000000000g","timestamp":1},"handed_off_at":9223372036854775807}`)
