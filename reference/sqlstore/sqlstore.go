@@ -107,12 +107,20 @@ func (db *DB) openFile(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	options := url.Values{"_txlock": {"immediate"}, "_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)"}}
+	options := url.Values{"_txlock": {"immediate"}, "_pragma": {"busy_timeout(5000)", "synchronous(FULL)"}}
 	dsn := (&url.URL{Scheme: "file", Path: filepath.ToSlash(abs), RawQuery: options.Encode()}).String()
 	if db.write, err = sql.Open("sqlite", dsn); err != nil {
 		return err
 	}
 	db.write.SetMaxOpenConns(1)
+	// Write-ahead logging is a property of the file: before it is set, the
+	// file has to be known as ours or nobody's.
+	if _, err := inspect(db.write); err != nil {
+		return err
+	}
+	if _, err := db.write.Exec("PRAGMA journal_mode = WAL"); err != nil {
+		return err
+	}
 	if db.read, err = sql.Open("sqlite", dsn); err != nil {
 		return err
 	}
@@ -121,28 +129,40 @@ func (db *DB) openFile(path string) (err error) {
 	return nil
 }
 
-// migrate brings an empty database to the schema and refuses any other than ours.
+// migrate brings an empty database to the schema.
 func (db *DB) migrate(ctx context.Context) error {
 	return db.change(ctx, func(tx *sql.Tx) error {
-		var version, application, tables int
-		err := tx.QueryRow(`SELECT (SELECT user_version FROM pragma_user_version),
-			(SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)`).
-			Scan(&version, &application, &tables)
-		switch {
-		case err != nil:
+		empty, err := inspect(tx)
+		if err != nil || !empty {
 			return err
-		case application == 0 && version == 0 && tables == 0:
-			_, err = tx.Exec(fmt.Sprintf("%s;\nPRAGMA application_id = %d; PRAGMA user_version = %d", schema, applicationID, schemaVersion))
-			return err
-		case application != applicationID:
-			return errors.New("the database belongs to another program")
-		case version > schemaVersion:
-			return fmt.Errorf("its schema is version %d, this program knows %d: use a newer farmspec or another file", version, schemaVersion)
-		case version < schemaVersion:
-			return fmt.Errorf("its schema version %d was never released", version)
 		}
-		return nil
+		_, err = tx.Exec(fmt.Sprintf("%s;\nPRAGMA application_id = %d; PRAGMA user_version = %d", schema, applicationID, schemaVersion))
+		return err
 	})
+}
+
+// inspect reports whether the database is empty and refuses any that is
+// neither empty nor ours.
+func inspect(q interface {
+	QueryRow(query string, args ...any) *sql.Row
+}) (empty bool, err error) {
+	var version, application, objects int
+	err = q.QueryRow(`SELECT (SELECT user_version FROM pragma_user_version),
+		(SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)`).
+		Scan(&version, &application, &objects)
+	switch {
+	case err != nil:
+		return false, err
+	case application == 0 && version == 0 && objects == 0:
+		return true, nil
+	case application != applicationID:
+		return false, errors.New("the database belongs to another program")
+	case version > schemaVersion:
+		return false, fmt.Errorf("its schema is version %d, this program knows %d: use a newer farmspec or another file", version, schemaVersion)
+	case version < schemaVersion:
+		return false, fmt.Errorf("its schema version %d was never released", version)
+	}
+	return false, nil
 }
 
 // Close closes the database, after the write under way. Later calls fail; a

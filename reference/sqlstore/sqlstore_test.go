@@ -1,7 +1,17 @@
 package sqlstore_test
 
 import (
+	"bufio"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/farmspec/farmspec/reference"
@@ -17,7 +27,7 @@ func TestContractInFile(t *testing.T) {
 	dir, n := t.TempDir(), 0
 	storetest.Check(t, func() (reference.Store, error) {
 		n++
-		return sqlstore.Open(filepath.Join(dir, string(rune('a'+n))+".db"))
+		return sqlstore.Open(filepath.Join(dir, fmt.Sprint(n, ".db")))
 	})
 }
 
@@ -27,5 +37,305 @@ func TestDurable(t *testing.T) {
 		return sqlstore.Open(filepath.Join(dir, name+".db"))
 	}); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestDatabasesInMemoryAreApart(t *testing.T) {
+	a, b := mustOpen(t, ":memory:"), mustOpen(t, ":memory:")
+	if err := a.Create(t.Context(), session(1)); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := b.List(t.Context(), ""); err != nil || len(list) != 0 {
+		t.Errorf("a second database lists %d sessions of the first, %v", len(list), err)
+	}
+}
+
+func TestAnyFileName(t *testing.T) {
+	for _, name := range []string{"plain.db", "with space.db", "question?mode=ro.db", "hash#1.db", "percent%41.db", "Ἀδα.db", "file:x.db"} {
+		path := filepath.Join(t.TempDir(), name)
+		db := mustOpen(t, path)
+		if err := db.Create(t.Context(), session(1)); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Errorf("%q: the database is in another file: %v", name, err)
+		} else if info.Mode().Perm() != 0o600 || info.Size() == 0 {
+			t.Errorf("%q: mode %v and %d bytes, want a file for its owner alone", name, info.Mode(), info.Size())
+		}
+	}
+	t.Chdir(t.TempDir())
+	mustOpen(t, "relative.db")
+	if _, err := os.Stat("relative.db"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	execute := func(name string, statements ...string) string {
+		path := filepath.Join(dir, name)
+		db, err := sql.Open("sqlite", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		for _, s := range statements {
+			if _, err := db.Exec(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return path
+	}
+	newer := filepath.Join(dir, "newer.db")
+	mustOpen(t, newer).Close()
+	execute("newer.db", "PRAGMA user_version = 7")
+	for _, tc := range []struct{ name, path, want, why string }{
+		{"a directory", dir, "is a directory", "the path is named and the reason"},
+		{"no such folder", filepath.Join(dir, "none", "x.db"), "no such file or directory", "folders are not made"},
+		{"no path", "", "no such file", "an empty path is no database"},
+		{"no database", write("text.db", strings.Repeat("not a database at all\n", 100)), "file is not a database", "somebody's file stays as it is"},
+		{"another program's", execute("other.db", "CREATE TABLE cats (name TEXT)"), "another program", "somebody's database stays as it is"},
+		{"newer", newer, "version 7, this program knows 1", "the cure is said"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			before, _ := os.ReadFile(tc.path)
+			db, err := sqlstore.Open(tc.path)
+			if err == nil {
+				db.Close()
+				t.Fatalf("Open succeeded (%s)", tc.why)
+			}
+			if !strings.HasPrefix(err.Error(), "open session database "+tc.path+": ") || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("Open = %q, want the path and %q (%s)", err, tc.want, tc.why)
+			}
+			if after, _ := os.ReadFile(tc.path); string(after) != string(before) {
+				t.Errorf("the file was changed (%s)", tc.why)
+			}
+		})
+	}
+	t.Run("without permission", func(t *testing.T) {
+		if os.Getuid() == 0 {
+			t.Skip("nothing is forbidden to this user")
+		}
+		path := write("secret.db", "")
+		if err := os.Chmod(path, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := sqlstore.Open(path); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("Open = %v, want permission denied", err)
+		}
+	})
+}
+
+func TestClosedDatabase(t *testing.T) {
+	for _, path := range []string{":memory:", filepath.Join(t.TempDir(), "x.db")} {
+		db := mustOpen(t, path)
+		for range 2 {
+			if err := db.Close(); err != nil {
+				t.Errorf("Close = %v", err)
+			}
+		}
+		if err := db.Create(t.Context(), session(1)); err == nil {
+			t.Error("Create after Close succeeded")
+		}
+		if _, err := db.Load(t.Context(), reference.ID{1}); err == nil || errors.Is(err, reference.ErrUnknown) {
+			t.Errorf("Load after Close = %v, want a failure: nobody looked", err)
+		}
+	}
+}
+
+func TestGivenUpBeforeItsTurn(t *testing.T) {
+	db := mustOpen(t, ":memory:")
+	s := session(1)
+	if err := db.Create(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	next := reference.Token{ID: reference.ID{9}, Timestamp: 2000}
+	if err := db.Replace(ctx, s.Current, next); !errors.Is(err, context.Canceled) {
+		t.Errorf("Replace in an ended context = %v, want its error", err)
+	}
+	if err := db.Replace(t.Context(), s.Current, next); err != nil {
+		t.Errorf("Replace afterwards = %v: what was given up must not consume", err)
+	}
+}
+
+// Two handles on one file, as two processes have them.
+func TestTwoHandles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	handles := []*sqlstore.DB{mustOpen(t, path), mustOpen(t, path)}
+	s := session(1)
+	if err := handles[0].Create(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	for round := range byte(5) {
+		errs := make([]error, 8)
+		next := make([]reference.Token, len(errs))
+		var done sync.WaitGroup
+		for i := range errs {
+			next[i] = reference.Token{ID: reference.ID{2, round, byte(i)}, Timestamp: 2000}
+			done.Go(func() { errs[i] = handles[i%2].Replace(t.Context(), s.Current, next[i]) })
+		}
+		done.Wait()
+		won := 0
+		for i, err := range errs {
+			switch {
+			case err == nil:
+				won++
+				s.Current = next[i]
+			case !errors.Is(err, reference.ErrSpent):
+				t.Errorf("Replace that came second = %v, want ErrSpent", err)
+			}
+		}
+		if won != 1 {
+			t.Fatalf("%d of %d calls through two handles won, want 1 (WF-4.3, WF-11.1)", won, len(errs))
+		}
+		if got, err := handles[1].Find(t.Context(), s.Current.ID); err != nil || got.Current != s.Current {
+			t.Fatalf("Find through the other handle = %v, %v", got.Current, err)
+		}
+	}
+}
+
+// What a process has acknowledged before it is killed is there afterwards
+// (WF-4.4), and what it has closed stays closed.
+func TestKill(t *testing.T) {
+	if path := os.Getenv("SQLSTORE_TEST_KILL"); path != "" {
+		rotateForever(path)
+	}
+	path := filepath.Join(t.TempDir(), "x.db")
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "-test.run=^TestKill$")
+	cmd.Env = append(os.Environ(), "SQLSTORE_TEST_KILL="+path)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	last := -1
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		var n int
+		if _, err := fmt.Sscanf(lines.Text(), "acknowledged %d", &n); err != nil {
+			continue
+		}
+		if last = n; n == 40 {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_ = cmd.Wait()
+	if last < 40 {
+		t.Fatalf("the process ended after %d rotations", last)
+	}
+	db := mustOpen(t, path)
+	s, err := db.Load(t.Context(), session(1).Ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Current != rotated(last) && s.Previous != rotated(last) {
+		t.Errorf("after the kill neither the current token nor its predecessor is number %d, which was acknowledged", last)
+	}
+	if err := db.Replace(t.Context(), rotated(last-2), rotated(-1)); !errors.Is(err, reference.ErrSpent) {
+		t.Errorf("Replace of a token spent before the kill = %v, want ErrSpent (F19)", err)
+	}
+	if err := db.Replace(t.Context(), s.Current, rotated(-1)); err != nil {
+		t.Errorf("Replace of the current token after the kill = %v", err)
+	}
+	if closed, err := db.Load(t.Context(), session(2).Ref); err != nil || closed.Open() {
+		t.Errorf("a session closed before the kill is open: %v, %v", closed.Open(), err)
+	}
+}
+
+func rotateForever(path string) {
+	ctx := context.Background()
+	db, err := sqlstore.Open(path)
+	for n := byte(1); n <= 2 && err == nil; n++ {
+		err = db.Create(ctx, session(n))
+	}
+	if err == nil {
+		_, err = db.CloseSession(ctx, session(2).Ref, reference.ByLogout, 1500)
+	}
+	current := session(1).Current
+	for i := 0; err == nil; i++ {
+		if err = db.Replace(ctx, current, rotated(i)); err == nil {
+			current = rotated(i)
+			fmt.Println("acknowledged", i)
+		}
+	}
+	fmt.Println(err)
+	os.Exit(1)
+}
+
+func rotated(i int) reference.Token {
+	return reference.Token{ID: reference.ID{3, byte(i >> 16), byte(i >> 8), byte(i)}, Timestamp: 2000}
+}
+
+func session(n byte) reference.SecuritySession {
+	return reference.SecuritySession{Ref: reference.ID{1, n}, User: "ada", AuthenticatedAt: 1000, Current: reference.Token{ID: reference.ID{2, n}, Timestamp: 1000}}
+}
+
+func mustOpen(t testing.TB, path string) *sqlstore.DB {
+	t.Helper()
+	db, err := sqlstore.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func BenchmarkOpen(b *testing.B) {
+	dir, n := b.TempDir(), 0
+	mustOpen(b, filepath.Join(dir, "0.db")).Close()
+	for _, name := range []string{"new", "existing"} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if name == "new" {
+					n++
+				}
+				db := mustOpen(b, filepath.Join(dir, fmt.Sprint(n, ".db")))
+				b.StopTimer()
+				db.Close()
+				b.StartTimer()
+			}
+		})
+	}
+}
+
+func BenchmarkReplace(b *testing.B) {
+	for _, name := range []string{"memory", "file"} {
+		b.Run(name, func(b *testing.B) {
+			path := ":memory:"
+			if name == "file" {
+				path = filepath.Join(b.TempDir(), "x.db")
+			}
+			db := mustOpen(b, path)
+			s := session(1)
+			if err := db.Create(b.Context(), s); err != nil {
+				b.Fatal(err)
+			}
+			current, i := s.Current, 0
+			b.ReportAllocs()
+			for b.Loop() {
+				i++
+				if err := db.Replace(b.Context(), current, rotated(i)); err != nil {
+					b.Fatal(err)
+				}
+				current = rotated(i)
+			}
+		})
 	}
 }
