@@ -181,7 +181,7 @@ func TestTwoHandles(t *testing.T) {
 		next := make([]reference.Token, len(errs))
 		var done sync.WaitGroup
 		for i := range errs {
-			next[i] = reference.Token{ID: reference.ID{2, round, byte(i)}, Timestamp: 2000}
+			next[i] = reference.Token{ID: reference.ID{4, round, byte(i)}, Timestamp: 2000}
 			done.Go(func() { errs[i] = handles[i%2].Replace(t.Context(), s.Current, next[i]) })
 		}
 		done.Wait()
