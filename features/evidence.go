@@ -22,14 +22,29 @@ const (
 	keepBody, keepBodyBriefly = 900, 160
 )
 
-// evidence turns what the scenario saw into records without secrets.
-func (w *world) evidence(ctx context.Context) {
+// evidence turns what the scenario saw into records without secrets; sparse,
+// only the words of the verdict.
+func (w *world) evidence(ctx context.Context, sparse bool) {
 	w.mu.Lock()
 	exchanges := slices.Clone(w.exchanges)
 	traces := slices.Clone(w.traces)
 	w.mu.Unlock()
 
 	r := w.newRedactor(exchanges)
+	if !sparse {
+		w.exchangesAndMessages(ctx, exchanges, traces, r)
+	}
+	w.result.Reason = r.text(w.result.Reason)
+	for i := range w.result.Steps {
+		w.result.Steps[i].Error = r.text(w.result.Steps[i].Error)
+	}
+	for i := range w.result.Checks {
+		w.result.Checks[i].Expected = r.text(w.result.Checks[i].Expected)
+		w.result.Checks[i].Actual = r.text(w.result.Checks[i].Actual)
+	}
+}
+
+func (w *world) exchangesAndMessages(ctx context.Context, exchanges []recorded, traces []string, r *redactor) {
 	keep := map[int]bool{}
 	for i := range exchanges {
 		keep[i+1] = i < keepFirst || i >= len(exchanges)-keepLast
@@ -76,14 +91,6 @@ func (w *world) evidence(ctx context.Context) {
 		messages = messages[:keepMessages]
 	}
 	w.result.Messages = messages
-	w.result.Reason = r.text(w.result.Reason)
-	for i := range w.result.Steps {
-		w.result.Steps[i].Error = r.text(w.result.Steps[i].Error)
-	}
-	for i := range w.result.Checks {
-		w.result.Checks[i].Expected = r.text(w.result.Checks[i].Expected)
-		w.result.Checks[i].Actual = r.text(w.result.Checks[i].Actual)
-	}
 }
 
 // arrows are the request and the answer of an exchange in a sequence diagram.

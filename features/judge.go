@@ -44,6 +44,8 @@ type Options struct {
 	Command string
 	// Version and Commit identify the tool.
 	Version, Commit string
+	// Sparse leaves out the evidence: verdicts and reasons only.
+	Sparse bool
 	// Features are the feature files; nil is the built-in ones.
 	Features fs.FS
 }

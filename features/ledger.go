@@ -3,6 +3,8 @@ package features
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/farmspec/farmspec"
@@ -53,6 +55,49 @@ func Ledger(all []*Scenario) []farmspec.RequirementResult {
 		ledger = append(ledger, r)
 	}
 	return ledger
+}
+
+// Columns are the scenarios of a kill matrix, by ID, and the features' digest.
+func Columns() ([]farmspec.MatrixScenario, string, error) {
+	parsed, err := parse(nil)
+	if err != nil {
+		return nil, "", err
+	}
+	var columns []farmspec.MatrixScenario
+	for _, f := range parsed {
+		for _, s := range f.scenarios {
+			columns = append(columns, farmspec.MatrixScenario{ID: s.ID, Name: s.Name, Requirements: s.Requirements})
+		}
+	}
+	slices.SortFunc(columns, func(a, b farmspec.MatrixScenario) int { return strings.Compare(a.ID, b.ID) })
+	return columns, digest(parsed), nil
+}
+
+// Tally counts what each scenario of a matrix convicts and finds the
+// requirements that no fault violates.
+func Tally(m *farmspec.Matrix) {
+	violated := map[string]bool{}
+	kills := map[string]int{}
+	for _, f := range m.Faults {
+		for _, id := range f.KilledBy {
+			kills[id]++
+		}
+		for _, id := range f.Violates {
+			violated[id] = violated[id] || f.State == farmspec.Killed
+		}
+	}
+	tested := map[string]bool{}
+	for i := range m.Scenarios {
+		m.Scenarios[i].Kills = kills[m.Scenarios[i].ID]
+		for _, id := range m.Scenarios[i].Requirements {
+			tested[id] = true
+		}
+	}
+	for _, q := range farmspec.Catalogue() {
+		if tested[q.ID] && !violated[q.ID] && q.Strength == "MUST" {
+			m.Unproven = append(m.Unproven, q.ID)
+		}
+	}
 }
 
 // requirements is the ledger of a run: each catalogue entry with the worst verdict of

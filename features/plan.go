@@ -31,7 +31,7 @@ func Select(all []*Scenario, patterns []string, tags string) ([]*Scenario, error
 		for _, p := range patterns {
 			n := 0
 			for _, s := range all {
-				ok, err := matches(p, s.ID)
+				ok, err := Match(p, s.ID)
 				if err != nil {
 					return nil, usage("select scenarios: %q is not a glob: %v", p, err)
 				}
@@ -64,9 +64,9 @@ func Select(all []*Scenario, patterns []string, tags string) ([]*Scenario, error
 	return selected, nil
 }
 
-// matches lets a glob's * cross the / of an outline's rows, and lets an
-// outline's own ID stand for all its rows.
-func matches(pattern, id string) (bool, error) {
+// Match reports whether an ID or glob names the ID. A * crosses the / of an
+// outline's rows, and an outline's own ID stands for all its rows.
+func Match(pattern, id string) (bool, error) {
 	ok, err := path.Match(strings.ReplaceAll(pattern, "/", "\x00"), strings.ReplaceAll(id, "/", "\x00"))
 	return ok || strings.HasPrefix(id, pattern+"/"), err
 }

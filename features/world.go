@@ -44,9 +44,9 @@ type world struct {
 	refusals  int
 	// servedLast is the last attempt that was accepted.
 	servedLast *attempt
-	shift     time.Duration // how far the farm's time was moved
-	disturbed bool          // everybody's session may be over, the bystander's too
-	failure   error
+	shift      time.Duration // how far the farm's time was moved
+	disturbed  bool          // everybody's session may be over, the bystander's too
+	failure    error
 
 	scene // what the steps of the subjects remember
 }
@@ -224,7 +224,7 @@ func (w *world) end(ctx context.Context, _ *godog.Scenario, err error) (context.
 			w.failure = w.contrast(ctx)
 		}
 		w.settle()
-		w.evidence(ctx)
+		w.evidence(ctx, w.judge.Sparse)
 	}
 	for _, f := range slices.Backward(w.onEnd) {
 		f()

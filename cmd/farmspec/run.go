@@ -83,9 +83,9 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if len(args) == 1 && args[0] != "reference" {
 		return usageError(fmt.Errorf("unknown target %q: this version judges the built-in %q only", args[0], "reference"))
 	}
-	f.Level = farmspec.Level(strings.ToUpper(f.level))
-	if !slices.Contains([]farmspec.Level{farmspec.Black, farmspec.Grey, farmspec.White}, f.Level) {
-		return usageError(fmt.Errorf("--level %q: want B, G or W", f.level))
+	var err error
+	if f.Level, err = levelOf(f.level); err != nil {
+		return err
 	}
 	options, err := f.profiles()
 	if err != nil {
@@ -130,6 +130,14 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 		return &exitError{Code: report.Exit}
 	}
 	return nil
+}
+
+func levelOf(word string) (farmspec.Level, error) {
+	level := farmspec.Level(strings.ToUpper(word))
+	if !slices.Contains([]farmspec.Level{farmspec.Black, farmspec.Grey, farmspec.White}, level) {
+		return "", usageError(fmt.Errorf("--level %q: want B, G or W", word))
+	}
+	return level, nil
 }
 
 // profiles turns the flags into configurations of the reference farm.

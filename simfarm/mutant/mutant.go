@@ -8,10 +8,13 @@ package mutant
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/farmspec/farmspec"
+	"github.com/farmspec/farmspec/reference"
+	"github.com/farmspec/farmspec/reference/web"
 	"github.com/farmspec/farmspec/simfarm"
 )
 
@@ -63,4 +66,44 @@ func Find(id string) (Fault, error) {
 		known = append(known, f.ID)
 	}
 	return Fault{}, fmt.Errorf("no fault %q (did you mean %s?)", id, farmspec.Suggest(id, known))
+}
+
+// Both plants two faults in one farm, the second around the first.
+func Both(a, b simfarm.Wrap) simfarm.Wrap {
+	return simfarm.Wrap{
+		Service: func(o *reference.Options) {
+			if a.Service != nil {
+				a.Service(o)
+			}
+			if b.Service != nil {
+				b.Service(o)
+			}
+		},
+		API: func(s web.Service) web.Service {
+			if a.API != nil {
+				s = a.API(s)
+			}
+			if b.API != nil {
+				s = b.API(s)
+			}
+			return s
+		},
+		Member: func(c *web.ServerConfig) {
+			if a.Member != nil {
+				a.Member(c)
+			}
+			if b.Member != nil {
+				b.Member(c)
+			}
+		},
+		Handler: func(process string, h http.Handler) http.Handler {
+			if a.Handler != nil {
+				h = a.Handler(process, h)
+			}
+			if b.Handler != nil {
+				h = b.Handler(process, h)
+			}
+			return h
+		},
+	}
 }

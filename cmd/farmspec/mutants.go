@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/farmspec/farmspec"
+	"github.com/farmspec/farmspec/features"
+	"github.com/farmspec/farmspec/reports"
+	"github.com/farmspec/farmspec/simfarm"
+	"github.com/farmspec/farmspec/simfarm/mutant"
+)
+
+type mutantFlags struct {
+	only         []string
+	level, out   string
+	quick, pairs bool
+	seed         uint64
+}
+
+func newMutants() *cobra.Command {
+	var f mutantFlags
+	c := &cobra.Command{
+		Use:   "mutants",
+		Short: "Prove the judge: plant every known fault and see which scenario convicts it",
+		Long: `Plants each fault of the catalogue in a farm of its own, judges that farm, and
+writes the scenario x fault matrix into mutants.json and mutants.html.
+
+Exit 1 when a fault survives that this level could convict.`,
+		Example: `  farmspec mutants
+  farmspec mutants --fault F14 --fault 'M2*'
+  farmspec mutants --level B`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return f.run(c) },
+	}
+	fl := c.Flags()
+	fl.StringArrayVar(&f.only, "fault", nil, "fault ID or glob (repeatable)")
+	fl.StringVar(&f.level, "level", "W", "highest level of observation: B, G or W")
+	fl.StringVar(&f.out, "out", "farmspec-mutants", "folder for the matrix")
+	fl.BoolVar(&f.quick, "quick", false, "run only the scenarios named for each fault")
+	fl.BoolVar(&f.pairs, "pairs", true, "also plant pairs of faults that could hide each other")
+	fl.Uint64Var(&f.seed, "seed", 1, "seed of the random choices")
+	return c
+}
+
+func (f *mutantFlags) run(c *cobra.Command) error {
+	level, err := levelOf(f.level)
+	if err != nil {
+		return err
+	}
+	faults, err := selectFaults(f.only)
+	if err != nil {
+		return err
+	}
+	if err := writable(f.out); err != nil {
+		return usageError(err)
+	}
+	ctx, began := c.Context(), time.Now()
+	o := features.Options{Level: level, Seed: f.seed, Parallel: 2, Sparse: true}
+	m := &farmspec.Matrix{Schema: farmspec.MatrixSchema, Level: level, Seed: f.seed}
+	m.Tool.Version, m.Tool.Commit = build()
+	if m.Scenarios, m.Tool.Features, err = features.Columns(); err != nil {
+		return err
+	}
+
+	var mu sync.Mutex
+	each := func(n int, do func(i int) error) error {
+		var g errgroup.Group
+		g.SetLimit(runtime.GOMAXPROCS(0))
+		for i := range n {
+			g.Go(func() error {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				return do(i)
+			})
+		}
+		return g.Wait()
+	}
+	m.Faults = make([]farmspec.FaultResult, len(faults))
+	progress := reports.NewCounter(c.OutOrStdout(), terminal(c.OutOrStdout()), "faults", len(faults))
+	err = each(len(faults), func(i int) error {
+		r, err := judgeFault(ctx, faults[i], o, f.quick)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		m.Faults[i] = r
+		progress.Done(string(r.State) == string(farmspec.Killed))
+		return nil
+	})
+	if err == nil && f.pairs {
+		pairs := pairsOf(faults, m.Faults)
+		m.Pairs = make([]farmspec.PairResult, len(pairs))
+		err = each(len(pairs), func(i int) error {
+			r, err := judgePair(ctx, pairs[i][0], pairs[i][1], o)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			m.Pairs[i] = r
+			return nil
+		})
+	}
+	progress.Close()
+	if err != nil {
+		if ctx.Err() != nil {
+			return &exitError{Code: farmspec.ExitInconclusive, Err: fmt.Errorf("interrupted; no matrix was written")}
+		}
+		return err
+	}
+	m.Took = time.Since(began)
+	features.Tally(m)
+	files, err := reports.WriteMatrix(f.out, m)
+	if err != nil {
+		return usageError(err)
+	}
+	if err := reports.ClosingMatrix(c.OutOrStdout(), m, terminal(c.OutOrStdout()), files...); err != nil {
+		return err
+	}
+	for _, r := range m.Faults {
+		if r.State == farmspec.Survived || r.State == farmspec.KilledByOthers {
+			return &exitError{Code: farmspec.ExitNonconformant}
+		}
+	}
+	return nil
+}
+
+// selectFaults returns the faults that match any of the IDs or globs.
+func selectFaults(patterns []string) ([]mutant.Fault, error) {
+	all := mutant.All()
+	if len(patterns) == 0 {
+		return all, nil
+	}
+	var known []string
+	for _, f := range all {
+		known = append(known, f.ID)
+	}
+	var chosen []mutant.Fault
+	for _, p := range patterns {
+		matched := slices.DeleteFunc(slices.Clone(all), func(f mutant.Fault) bool {
+			ok, err := features.Match(p, f.ID)
+			return err != nil || !ok
+		})
+		if len(matched) == 0 {
+			hint := ""
+			if near := farmspec.Suggest(p, known); near != "" {
+				hint = fmt.Sprintf(" (did you mean %s?)", near)
+			}
+			return nil, usageError(fmt.Errorf("--fault %q matches no fault%s", p, hint))
+		}
+		chosen = append(chosen, matched...)
+	}
+	return chosen, nil
+}
+
+// judgeFault judges a farm with one fault.
+func judgeFault(ctx context.Context, f mutant.Fault, o features.Options, quick bool) (farmspec.FaultResult, error) {
+	r := farmspec.FaultResult{
+		ID: f.ID, Name: f.Name, Violates: f.Violates, Convicts: f.Convicts, Level: f.Level,
+		Precedent: f.Precedent, Target: f.Profile.ProfileName(), State: farmspec.Survived,
+	}
+	if quick {
+		o.Run = f.Convicts
+	}
+	report, err := judgeFarm(ctx, f.Farm(), o)
+	if err != nil {
+		return r, fmt.Errorf("judge a farm with fault %s: %w", f.ID, err)
+	}
+	reasons := map[string]string{}
+	for _, c := range report.Results {
+		if c.Verdict == farmspec.Fail {
+			r.KilledBy = append(r.KilledBy, c.Scenario)
+			reasons[c.Scenario] = c.Reason
+		}
+	}
+	for _, id := range r.KilledBy {
+		if slices.Contains(f.Convicts, outline(id)) {
+			r.State, r.Reason = farmspec.Killed, reasons[id]
+			return r, nil
+		}
+	}
+	switch {
+	case len(r.KilledBy) > 0:
+		r.State, r.Reason = farmspec.KilledByOthers, reasons[r.KilledBy[0]]
+		r.Why = "none of the scenarios named for it says fail"
+	case strings.Index("BGW", string(o.Level)) < strings.Index("BGW", string(f.Level)):
+		r.State, r.Why = farmspec.Equivalent, fmt.Sprintf("it takes level %s to tell it from a sound farm", f.Level)
+	}
+	return r, nil
+}
+
+// judgePair judges a farm with two faults by the scenarios named for them.
+func judgePair(ctx context.Context, a, b mutant.Fault, o features.Options) (farmspec.PairResult, error) {
+	r := farmspec.PairResult{First: a.ID, Second: b.ID}
+	o.Run = append(slices.Clone(a.Convicts), b.Convicts...)
+	farm := a.Farm()
+	farm.Wrap = mutant.Both(farm.Wrap, b.Plant())
+	farm.Version = "with faults " + a.ID + " and " + b.ID
+	report, err := judgeFarm(ctx, farm, o)
+	if err != nil {
+		return r, fmt.Errorf("judge a farm with faults %s and %s: %w", a.ID, b.ID, err)
+	}
+	failed := map[string]bool{}
+	for _, c := range report.Results {
+		if c.Verdict == farmspec.Fail {
+			failed[outline(c.Scenario)], r.Killed = true, true
+		}
+	}
+	for _, f := range []mutant.Fault{a, b} {
+		if !slices.ContainsFunc(f.Convicts, func(id string) bool { return failed[id] }) {
+			r.Masked = append(r.Masked, f.ID)
+		}
+	}
+	return r, nil
+}
+
+func judgeFarm(ctx context.Context, farm simfarm.Options, o features.Options) (*farmspec.Report, error) {
+	f, err := simfarm.Open(ctx, farm)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return features.Judge(ctx, o, f.Target())
+}
+
+// outline is the ID of the outline a case is a row of, or the case's own.
+func outline(id string) string {
+	id, _, _ = strings.Cut(id, "/")
+	return id
+}
+
+// pairsOf are the pairs that could hide each other: killed faults of one
+// profile that violate a requirement in common.
+func pairsOf(faults []mutant.Fault, results []farmspec.FaultResult) [][2]mutant.Fault {
+	var pairs [][2]mutant.Fault
+	for i, a := range faults {
+		for j, b := range faults[:i] {
+			if results[i].State != farmspec.Killed || results[j].State != farmspec.Killed || results[i].Target != results[j].Target {
+				continue
+			}
+			if slices.ContainsFunc(a.Violates, func(id string) bool { return slices.Contains(b.Violates, id) }) {
+				pairs = append(pairs, [2]mutant.Fault{b, a})
+			}
+		}
+	}
+	return pairs
+}
