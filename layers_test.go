@@ -54,7 +54,7 @@ var testArrows = map[string][]string{
 	"simfarm":              {"features", "reference/storetest"},
 	"simfarm/mutant":       {"features"},
 	"simfarm/stub":         {"features"},
-	"reference":            {"reference/memstore", "reference/model"},
+	"reference":            {"reference/memstore", "reference/sqlstore", "reference/model"},
 	"reference/web":        {"reference/memstore"},
 	"reference/memstore":   {"reference/storetest", "reference/model"},
 	"reference/sqlstore":   {"reference/storetest", "reference/model"},
