@@ -3,13 +3,16 @@ package farmspec
 import (
 	"context"
 	"crypto/tls"
+	"flag"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -130,6 +133,9 @@ two</textarea><button id=go name=b value=1>go</button></form>`, q.Get("method"),
 	}
 }
 
+// fromPage matches what a page asked for, told by destination or path.
+var fromPage = regexp.MustCompile(`Sec-Fetch-Dest: |^GET https?://[^/]+/sub`)
+
 // take returns what was asked since the last call; what a page asked for
 // itself is sorted, for it comes in any order.
 func (w *world) take() []string {
@@ -138,7 +144,7 @@ func (w *world) take() []string {
 	seen := w.seen
 	w.seen = nil
 	first := slices.IndexFunc(seen, func(s string) bool {
-		return strings.Contains(s, "Sec-Fetch-Dest: ") && !strings.Contains(s, "Sec-Fetch-Dest: document")
+		return fromPage.MatchString(s) && !strings.Contains(s, "Sec-Fetch-Dest: document")
 	})
 	if first >= 0 {
 		slices.Sort(seen[first:])
@@ -251,56 +257,106 @@ func startChromium(t *testing.T) chromium {
 	return chromium{ctx}
 }
 
+var update = flag.Bool("update", false, "write what Chromium sends into testdata/chromium")
+
 // TestChromiumSendsTheSame walks our browser and Chromium through the same
 // pages of the same servers, and compares what the servers were sent and
-// what the cookie stores hold.
+// what the cookie stores hold. With -update, that of Chromium is written down
+// for TestSendsWhatChromiumSent.
 func TestChromiumSendsTheSame(t *testing.T) {
 	theirs := startChromium(t)
 	w := newWorld(t)
-	transport := NewTransport(map[string]string{"www.plain.test": "127.0.0.1", "api.plain.test": "127.0.0.1"})
-	transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // the test server's certificate has other names
-	our := &ours{ctx: t.Context(), b: NewBrowser(BrowserOptions{Name: "ours", Transport: transport})}
-
+	our := newOurs(t)
 	for _, walk := range walks(w) {
 		t.Run(walk.name, func(t *testing.T) {
-			type outcome struct{ Sent, Stored []string }
-			run := func(d driver) (o outcome) {
-				if err := d.clear(); err != nil {
-					t.Fatalf("clear cookies: %v", err)
-				}
-				w.take()
-				for i, step := range walk.steps {
-					var err error
-					switch {
-					case step == "submit":
-						err = d.submit()
-					case strings.HasPrefix(step, "click "):
-						err = d.click(strings.TrimPrefix(step, "click "))
-					default:
-						err = d.open(step)
-					}
-					if err != nil {
-						t.Fatalf("%T: step %d, %s: %v", d, i, step, err)
-					}
-					o.Sent = append(o.Sent, w.take()...)
-				}
-				stored, err := d.stored()
-				if err != nil {
-					t.Fatalf("read cookies: %v", err)
-				}
-				o.Stored = stored
-				return o
+			want := w.walk(t, theirs, walk)
+			if diff := cmp.Diff(want, w.walk(t, our, walk)); diff != "" {
+				t.Errorf("our browser differs from Chromium (-chromium +ours); %s\n%s", walk.why, diff)
 			}
-			if diff := cmp.Diff(run(theirs), run(our)); diff != "" {
+			if *update {
+				if err := os.WriteFile(walk.golden(), []byte(strings.Join(want, "\n")+"\n"), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// TestSendsWhatChromiumSent compares our browser with what Chromium sent when
+// the two were last compared, for machines that have no Chromium.
+func TestSendsWhatChromiumSent(t *testing.T) {
+	w := newWorld(t)
+	our := newOurs(t)
+	for _, walk := range walks(w) {
+		t.Run(walk.name, func(t *testing.T) {
+			want, err := os.ReadFile(walk.golden())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := strings.Join(w.walk(t, our, walk), "\n") + "\n"
+			if diff := cmp.Diff(string(want), got); diff != "" {
 				t.Errorf("our browser differs from Chromium (-chromium +ours); %s\n%s", walk.why, diff)
 			}
 		})
 	}
 }
 
+func newOurs(t *testing.T) *ours {
+	transport := NewTransport(map[string]string{"www.plain.test": "127.0.0.1", "api.plain.test": "127.0.0.1"})
+	transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} // the test server's certificate has other names
+	t.Cleanup(transport.CloseIdleConnections)
+	return &ours{ctx: t.Context(), b: NewBrowser(BrowserOptions{Name: "ours", Transport: transport})}
+}
+
+// walk takes one path with one browser. It returns what the servers were sent
+// and then the cookies left, with the ports named and long runs shortened.
+func (w *world) walk(t *testing.T, d driver, walk walk) []string {
+	t.Helper()
+	if err := d.clear(); err != nil {
+		t.Fatalf("clear cookies: %v", err)
+	}
+	w.take()
+	var out []string
+	for i, step := range walk.steps {
+		var err error
+		switch {
+		case step == "submit":
+			err = d.submit()
+		case strings.HasPrefix(step, "click "):
+			err = d.click(strings.TrimPrefix(step, "click "))
+		default:
+			err = d.open(step)
+		}
+		if err != nil {
+			t.Fatalf("%T: step %d, %s: %v", d, i, step, err)
+		}
+		out = append(out, w.take()...)
+	}
+	stored, err := d.stored()
+	if err != nil {
+		t.Fatalf("read cookies: %v", err)
+	}
+	out = append(out, stored...)
+	for i, line := range out {
+		for server, name := range map[*httptest.Server]string{w.plain: "PORT", w.secure: "TLSPORT"} {
+			_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
+			line = strings.ReplaceAll(line, port, name)
+		}
+		out[i] = longRun.ReplaceAllString(line, "$1…")
+	}
+	return out
+}
+
+var longRun = regexp.MustCompile(`([pv])[pv]{50,}`)
+
 type walk struct {
 	name, why string
 	steps     []string
+}
+
+// golden is the file with what Chromium sent.
+func (w walk) golden() string {
+	return filepath.Join("testdata", "chromium", strings.NewReplacer(" ", "-", ",", "").Replace(w.name)+".txt")
 }
 
 // query builds a query from pairs of name and value.

@@ -178,10 +178,13 @@ const maxResources = 256
 // insecure http (W3C Mixed Content, section 5).
 func (p *page) resources() []resource {
 	var out []resource
+	asked := make(map[string]bool)
 	add := func(n *html.Node, ref, dest string) {
+		if strings.TrimSpace(ref) == "" || len(out) == maxResources {
+			return
+		}
 		u := p.ref(ref)
-		if strings.TrimSpace(ref) == "" || u == nil || len(out) == maxResources ||
-			p.url.Scheme == "https" && !trustworthy(u) {
+		if u == nil || p.url.Scheme == "https" && !trustworthy(u) {
 			return
 		}
 		r := resource{url: u, dest: dest, policy: p.elementPolicy(n)}
@@ -193,7 +196,8 @@ func (p *page) resources() []resource {
 			r.cors = "anonymous"
 		}
 		u.Fragment, u.RawFragment = "", ""
-		if !slices.ContainsFunc(out, func(o resource) bool { return o.url.String() == u.String() && o.dest == dest && o.cors == r.cors }) {
+		if key := dest + " " + r.cors + " " + u.String(); !asked[key] {
+			asked[key] = true
 			out = append(out, r)
 		}
 	}
