@@ -1345,7 +1345,7 @@ func drive(b *bench) []model.Op {
 	return ops
 }
 
-func TestRenewAllocatesNothing(t *testing.T) {
+func TestRenewAllocatesOnlyItsID(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}

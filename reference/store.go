@@ -13,7 +13,7 @@ var (
 	ErrUnknown = errors.New("unknown session")
 	// ErrSpent: the token was good once and has been replaced.
 	ErrSpent = errors.New("token spent")
-	// ErrExpired: a time-out has passed; the session is closed now.
+	// ErrExpired: a time-out has passed; a session that timed out is closed now.
 	ErrExpired = errors.New("session timed out")
 	// ErrClosed: the session has been closed.
 	ErrClosed = errors.New("session closed")

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -283,13 +285,26 @@ func differenceHTTP(got, want reference.HTTPSession) string {
 	return ""
 }
 
-// The size of a race and how often it is run. Each starts from a barrier.
+// The size of a race, and how often it is run: a fast store runs more rounds
+// of it in the same time.
 const (
-	racers = 16
-	rounds = 12
+	racers     = 16
+	minRounds  = 12
+	maxRounds  = 200
+	roundsTime = 10 * time.Millisecond
 )
 
-// race runs f n times at once and returns the errors by index.
+func rounds(yield func(int) bool) {
+	start := time.Now()
+	for i := 0; i < minRounds || i < maxRounds && time.Since(start) < roundsTime; i++ {
+		if !yield(i) {
+			return
+		}
+	}
+}
+
+// race runs f n times at once and returns the errors by index. All start from
+// a barrier, with a head start for some by chance.
 func race(n int, f func(i int) error) []error {
 	errs := make([]error, n)
 	start := make(chan struct{})
@@ -304,6 +319,9 @@ func race(n int, f func(i int) error) []error {
 			}()
 			ready.Done()
 			<-start
+			for range rand.IntN(4) {
+				runtime.Gosched()
+			}
 			errs[i] = f(i)
 		})
 	}

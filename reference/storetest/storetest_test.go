@@ -17,8 +17,12 @@ import (
 // whole is a correct store whose methods a broken one overrides.
 type whole struct{ *memstore.Store }
 
-func (s whole) yield() {
-	for range 10 {
+// yield lets others go first until the race is lost, or nobody comes.
+func (s whole) yield(ref reference.ID, lost func(reference.SecuritySession) bool) {
+	for range 1000 {
+		if sess, err := s.Store.Load(ctx, ref); err != nil || lost(sess) {
+			return
+		}
 		runtime.Gosched()
 	}
 }
@@ -41,7 +45,7 @@ func (s checksThenSets) Replace(_ context.Context, old, next reference.Token) er
 	if err != nil || !sess.Open() || sess.Current != old {
 		return s.whole.Replace(ctx, old, next)
 	}
-	s.yield()
+	s.yield(sess.Ref, func(now reference.SecuritySession) bool { return now.Current != old })
 	return s.SetCurrent(ctx, sess.Ref, next)
 }
 
@@ -113,7 +117,7 @@ func (s revives) Replace(_ context.Context, old, next reference.Token) error {
 	if err != nil || !sess.Open() || sess.Current != old {
 		return s.whole.Replace(ctx, old, next)
 	}
-	s.yield()
+	s.yield(sess.Ref, func(now reference.SecuritySession) bool { return !now.Open() })
 	if err := s.whole.Replace(ctx, old, next); !errors.Is(err, reference.ErrClosed) {
 		return err
 	}
@@ -136,7 +140,7 @@ type createsTwice struct{ whole }
 
 func (s createsTwice) OpenHTTP(_ context.Context, ref reference.ID, h reference.HTTPSession) (reference.HTTPSession, bool, error) {
 	sess, err := s.Load(ctx, ref)
-	s.yield()
+	s.yield(ref, func(now reference.SecuritySession) bool { return len(now.HTTP) > 0 })
 	got, created, openErr := s.whole.OpenHTTP(ctx, ref, h)
 	if err == nil && openErr == nil && len(sess.HTTP) == 0 {
 		created, got = true, h
@@ -204,7 +208,7 @@ func (s closesInTwoSteps) EndHTTP(_ context.Context, ref reference.ID, app strin
 	if err != nil || len(sess.HTTP) != 1 || sess.HTTP[0].Application != app {
 		return s.whole.EndHTTP(ctx, ref, app, why, at)
 	}
-	s.yield()
+	s.yield(ref, func(now reference.SecuritySession) bool { return len(now.HTTP) != 1 })
 	return s.CloseSession(ctx, ref, reference.ByLastHTTP, at)
 }
 
