@@ -42,6 +42,9 @@ const (
 	valueExcerpt = 2 << 10
 )
 
+// shownTroubles is how many cases that did not pass the page shows before it folds the rest.
+const shownTroubles = 20
+
 // The page is static HTML that reads without a script: verdicts, claims,
 // rules, ledger and cases. The evidence of each case follows as compressed
 // JSON, unpacked when the case is opened. The policy in its head allows the
@@ -60,7 +63,8 @@ type (
 		Verdicts                  []pageVerdict
 		Bars                      []pageBar
 		Facts                     []pageFact
-		Troubles                  []pageCase
+		Troubles, MoreTroubles    []pageCase
+		TroubleCount              int
 		Unrun                     []pageUnrun
 		Claims                    []pageClaimRow
 		Rules                     []pageRuleGroup
@@ -70,7 +74,6 @@ type (
 		Single                    bool
 		CaseVerdicts, ReqVerdicts []pageCount
 		Levels                    []farmspec.Level
-		Data                      pageJSON
 		Evidence                  []template.HTML
 	}
 	pageVerdict struct {
@@ -162,13 +165,6 @@ type (
 		Tally     string
 		LevelText string
 	}
-	pageJSON struct {
-		Targets []pageJSONTarget `json:"targets"`
-	}
-	pageJSONTarget struct {
-		Name    string   `json:"name"`
-		Members []string `json:"members"`
-	}
 )
 
 // page renders report.html.
@@ -195,8 +191,13 @@ func page(v *view) ([]byte, error) {
 	d.Bars = []pageBar{newBar("case", v.caseTally()), newBar("requirement", v.requirementTally(""))}
 	d.CaseVerdicts, d.ReqVerdicts = d.Bars[0].Parts, d.Bars[1].Parts
 	d.Facts = v.pageFacts()
-	for _, r := range v.troubles() {
-		d.Troubles = append(d.Troubles, v.pageCase(r))
+	for i, r := range v.troubles() {
+		d.TroubleCount++
+		if i < shownTroubles {
+			d.Troubles = append(d.Troubles, v.pageCase(r))
+		} else {
+			d.MoreTroubles = append(d.MoreTroubles, v.pageCase(r))
+		}
 	}
 	for _, g := range v.notRun() {
 		u := pageUnrun{Verdict: g.verdict, Reason: oneLine(cmp.Or(g.reason, "No reason was given."))}
@@ -231,10 +232,10 @@ func page(v *view) ([]byte, error) {
 	d.Features = v.pageFeatures()
 	for i, t := range v.Targets {
 		d.Targets = append(d.Targets, v.pageTarget(i, t))
-		d.Data.Targets = append(d.Data.Targets, pageJSONTarget{oneLine(t.Name), list(t.Members)})
 	}
+	z := gzip.NewWriter(nil)
 	for i := range v.Results {
-		e, err := packed(&v.Results[i])
+		e, err := packed(z, &v.Results[i])
 		if err != nil {
 			return nil, err
 		}
@@ -253,8 +254,9 @@ func digest(text string) string {
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// packed is a result as the page carries it: JSON, gzip, base64.
-func packed(r *farmspec.Result) (template.HTML, error) {
+// packed is a result as the page carries it: JSON, gzip, base64. The writer is
+// a large thing to make and serves all results, one after another.
+func packed(z *gzip.Writer, r *farmspec.Result) (template.HTML, error) {
 	c := *r
 	c.Exchanges = slices.Clone(r.Exchanges)
 	for i := range c.Exchanges {
@@ -269,7 +271,7 @@ func packed(r *farmspec.Result) (template.HTML, error) {
 		return "", fmt.Errorf("pack evidence of %s: %w", r.Scenario, err)
 	}
 	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
+	z.Reset(&b)
 	if _, err := z.Write(text); err != nil {
 		return "", err
 	}

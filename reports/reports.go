@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/farmspec/farmspec"
 )
 
@@ -38,18 +40,18 @@ func writeTo(fs filesystem, dir string, r *farmspec.Report, c catalogue) ([]stri
 		return nil, fmt.Errorf("write report to %s: %w", dir, err)
 	}
 	v := newView(r, c)
-	var files []file
-	for _, f := range []struct {
-		name   string
-		render func(*view) ([]byte, error)
-	}{
-		{JUnitFile, junit}, {SummaryFile, summary}, {PageFile, page}, {ResultsFile, results},
-	} {
-		content, err := f.render(v)
-		if err != nil {
-			return nil, fmt.Errorf("render %s: %w", f.name, err)
-		}
-		files = append(files, file{f.name, content})
+	files := []file{{name: JUnitFile}, {name: SummaryFile}, {name: PageFile}, {name: ResultsFile}}
+	var rendering errgroup.Group
+	for i, render := range []func(*view) ([]byte, error){junit, summary, page, results} {
+		rendering.Go(func() (err error) {
+			if files[i].content, err = render(v); err != nil {
+				return fmt.Errorf("render %s: %w", files[i].name, err)
+			}
+			return nil
+		})
+	}
+	if err := rendering.Wait(); err != nil {
+		return nil, err
 	}
 	if err := writeFiles(fs, dir, files); err != nil {
 		return nil, fmt.Errorf("write report to %s: %w", dir, err)

@@ -221,6 +221,9 @@ func Closing(w io.Writer, r *farmspec.Report, t Terminal, files ...string) error
 
 func closing(w io.Writer, v *view, t Terminal, files []string) error {
 	var b bytes.Buffer
+	if t.TTY {
+		b.WriteString("\r\x1b[K") // what a run that was broken off may have left
+	}
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	columns := max(t.columns(), 80) // narrower tables would say less than wrapped ones
 

@@ -27,6 +27,7 @@ func TestClosing(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := regexp.MustCompile("\x1b\\[[0-9;]*m").ReplaceAllString(b.String(), "")
+		text, _ = strings.CutPrefix(text, "\r\x1b[K")
 		if strings.Contains(text, "\x1b") {
 			t.Errorf("width %d: more than colours is sent", width)
 		}

@@ -204,6 +204,7 @@ type ruleGroup struct {
 var ruleTitles = map[string]string{
 	"0": "Why sessions", "1": "Stateful applications", "2": "HTTP sessions", "3": "Security sessions",
 	"4": "One to many", "5": "From log-in on", "6": "Termination",
+	"X": "Neighbouring pages",
 }
 
 func (v *view) ruleGroups() []ruleGroup {
@@ -213,9 +214,12 @@ func (v *view) ruleGroups() []ruleGroup {
 		if !ok {
 			continue
 		}
-		number, _, _ := strings.Cut(rest, ".")
+		number, _, numbered := strings.Cut(rest, ".")
+		if !numbered {
+			number = "X" // AJ-X1 and on: the pages beside the text
+		}
 		if len(groups) == 0 || groups[len(groups)-1].number != number {
-			groups = append(groups, ruleGroup{number: number, title: cmp.Or(ruleTitles[number], "Neighbouring rules")})
+			groups = append(groups, ruleGroup{number: number, title: cmp.Or(ruleTitles[number], "Part "+number)})
 		}
 		g := &groups[len(groups)-1]
 		g.rules = append(g.rules, q)

@@ -3,7 +3,6 @@
 const $ = (q, root = document) => root.querySelector(q);
 const $$ = (q, root = document) => [...root.querySelectorAll(q)];
 const SVG = 'http://www.w3.org/2000/svg';
-const targets = JSON.parse($('#report-data').textContent).targets || [];
 const index = $('#index'), view = $('#case');
 const title = document.title;
 
@@ -236,22 +235,23 @@ function diagram(r) {
     });
   }
   if (!messages.length) return null;
-  const members = (targets.find((t) => t.name === r.target) || {members: []}).members;
   const name = (who, m) => who === 'browser' && byN.has(m.exchange) ? byN.get(m.exchange).browser || who : who;
-  const kind = (who) => who === 'service' ? 'session service' : who === 'database' ? 'session database' : members.includes(who) || who === 'farm' ? 'web server' : 'browser';
+  const browsers = new Set(['browser', ...r.exchanges.map((x) => x.browser)]);
+  const kind = (who) => who === 'service' ? 'session service' : who === 'database' ? 'session database' : browsers.has(who) ? 'browser' : 'web server';
   const order = ['browser', 'web server', 'session service', 'session database'];
   let all = messages.map((m) => ({...m, from: name(m.from, m), to: name(m.to, m)}));
   // Many browsers at once, as in a race, share one lifeline; each message names its own.
   const people = new Set(all.flatMap((m) => [m.from, m.to]).filter((l) => kind(l) === 'browser'));
   if (people.size > 4) {
     const crowd = people.size + ' browsers';
+    browsers.add(crowd);
     const fold = (l) => people.has(l) ? crowd : l;
     all = all.map((m) => ({...m, from: fold(m.from), to: fold(m.to), who: people.has(m.from) ? m.from : people.has(m.to) ? m.to : ''}));
   }
   const lanes = [...new Set(all.flatMap((m) => [m.from, m.to]))];
   const first = new Map(lanes.map((l, i) => [l, i]));
-  const rank = (l) => kind(l) === 'web server' ? members.indexOf(l) : first.get(l);
-  lanes.sort((a, b) => order.indexOf(kind(a)) - order.indexOf(kind(b)) || rank(a) - rank(b));
+  lanes.sort((a, b) => order.indexOf(kind(a)) - order.indexOf(kind(b)) ||
+    (kind(a) === 'web server' ? a.localeCompare(b, 'en', {numeric: true}) : first.get(a) - first.get(b)));
   const outer = (m) => kind(m.from) === 'browser' || kind(m.to) === 'browser';
   const inside = all.filter((m) => !outer(m)).length;
 
@@ -296,7 +296,12 @@ function fit(text, room, bold) {
 
 function sequence(messages, lanes, kind, r, byN, caption) {
   const at = new Map(lanes.map((l, i) => [l, i]));
-  const parts = (m) => ({op: (m.who ? line(m.who) + ' ' : '') + line(m.op), detail: line(m.detail), end: m.ok ? '' : 'refused'});
+  const parts = (m) => {
+    // "GET /page" and "303 See Other" say themselves that they are request and answer.
+    const plain = /^(request|answer)$/.test(m.op) && m.detail ? /^(\S+) ?(.*)$/.exec(line(m.detail)) : null;
+    const [op, detail] = plain ? plain.slice(1) : [line(m.op), line(m.detail)];
+    return {op: (m.who ? line(m.who) + ' ' : '') + op, detail, end: m.ok ? '' : 'refused'};
+  };
   const wide = (m) => { const p = parts(m); return width(p.op, true) + (p.detail ? width(p.detail) + 7 : 0) + (p.end && !/refus|denied|no answer/i.test(p.op + p.detail) ? width(p.end, true) + 12 : 0); };
 
   // Room between neighbours: what the labels between them ask for, within reason.
@@ -316,6 +321,9 @@ function sequence(messages, lanes, kind, r, byN, caption) {
   const left = half + 11;
   const spare = room - (left + gaps.reduce((sum, g) => sum + g, 0) + Math.max(right, 70));
   if (spare > 0 && gaps.length) gaps.forEach((g, i) => { gaps[i] += Math.floor(spare / gaps.length); });
+  // A little too wide is made to fit at the cost of a few shortened labels, which their titles keep.
+  const slack = gaps.reduce((sum, g) => sum + g - least, 0);
+  if (!small && spare < 0 && -spare <= 0.6 * slack) gaps.forEach((g, i) => { gaps[i] -= Math.ceil((g - least) * -spare / slack); });
   const x = [left];
   gaps.forEach((g) => x.push(x[x.length - 1] + g));
   const total = Math.max(room - 1, Math.ceil(x[x.length - 1] + Math.max(right, 70)));
