@@ -248,20 +248,25 @@ func (b *Browser) Load(ctx context.Context, v *Visit) error {
 	resources := p.resources()
 	exchanges := make([][]*Exchange, len(resources))
 	errs := make([]error, len(resources))
-	slots := make(map[string]chan struct{})
-	for _, r := range resources {
-		if slots[r.url.Host] == nil {
-			slots[r.url.Host] = make(chan struct{}, maxConnections)
-		}
+	queues := make(map[string][]int) // by host, in the page's order
+	for i, r := range resources {
+		queues[r.url.Host] = append(queues[r.url.Host], i)
 	}
 	var wg sync.WaitGroup
-	for i, r := range resources {
-		slot := slots[r.url.Host]
-		slot <- struct{}{} // in the page's order, as browsers queue
-		wg.Go(func() {
-			defer func() { <-slot }()
-			exchanges[i], errs[i] = b.fetch(ctx, errand{method: http.MethodGet, url: r.url, dest: r.dest, page: p.url, policy: r.policy, cors: r.cors})
-		})
+	for _, queue := range queues {
+		next := make(chan int, len(queue))
+		for _, i := range queue {
+			next <- i
+		}
+		close(next)
+		for range min(maxConnections, len(queue)) {
+			wg.Go(func() {
+				for i := range next {
+					r := resources[i]
+					exchanges[i], errs[i] = b.fetch(ctx, errand{method: http.MethodGet, url: r.url, dest: r.dest, page: p.url, policy: r.policy, cors: r.cors})
+				}
+			})
+		}
 	}
 	wg.Wait()
 	for _, xs := range exchanges {
@@ -289,7 +294,7 @@ func (e *RedirectError) Error() string {
 }
 
 // redirectError names the shortest loop the chain ends with.
-func redirectError(xs []*Exchange) *RedirectError {
+func redirectError(xs []*Exchange, hops int) *RedirectError {
 	places := make([]string, len(xs))
 	for i, x := range xs {
 		if u, err := parseURL(x.URL); err == nil {
@@ -304,7 +309,7 @@ func redirectError(xs []*Exchange) *RedirectError {
 			break
 		}
 	}
-	return &RedirectError{Hops: len(xs) - 1, Loop: places[from:]}
+	return &RedirectError{Hops: hops, Loop: places[from:]}
 }
 
 // errand is one thing to fetch, redirects included.
@@ -402,7 +407,7 @@ func (b *Browser) fetch(ctx context.Context, l errand) ([]*Exchange, error) {
 		x := b.cachedRedirect(u, l.partition(u), method, header)
 		if x == nil {
 			x = b.exchange(ctx, method, u, header, body, false)
-			if died(x) && safe(method) {
+			if errors.Is(x.Err, errLost) && safe(method) {
 				// The server closed the connection while the request was on its
 				// way. Browsers send it again (RFC 9110, section 9.2.2); both
 				// tries are recorded, for the first may have had its effect.
@@ -433,7 +438,7 @@ func (b *Browser) fetch(ctx context.Context, l errand) ([]*Exchange, error) {
 			return xs, fmt.Errorf("follow redirect from %s: %w", place(u), err)
 		}
 		if len(path) > b.opts.MaxRedirects {
-			return xs, redirectError(xs)
+			return xs, redirectError(xs, len(path)-1)
 		}
 		if changesMethod(x.Status, method) {
 			method, body, contentType = http.MethodGet, "", ""
@@ -479,12 +484,8 @@ func (l errand) tainted(path []*url.URL) bool {
 	return false
 }
 
-// died reports whether a kept connection ended before any of the answer came.
-func died(x *Exchange) bool {
-	var timeout interface{ Timeout() bool }
-	return x.Err != nil && x.Status == 0 && x.Reused &&
-		!errors.Is(x.Err, context.Canceled) && !(errors.As(x.Err, &timeout) && timeout.Timeout())
-}
+// errLost says that a kept connection ended before any of the answer came.
+var errLost = errors.New("the connection ended before an answer")
 
 var accept = map[string]string{
 	"document": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
@@ -567,7 +568,7 @@ type Request struct {
 	// Method is GET if empty. URL goes out as it is, dot segments included.
 	Method, URL string
 	// Header fields replace the browser's own of the same name; several values
-	// are several lines. Cookie lines here are given cookies.
+	// are several lines, none leaves it out. Cookie lines here are given cookies.
 	Header http.Header
 	Body   string
 	// Cookies says whether the browser's cookies go along.
@@ -660,7 +661,11 @@ func (b *Browser) exchange(ctx context.Context, method string, u *url.URL, heade
 		transport.MaxIdleConnsPerHost = -1 // close it afterwards
 	}
 	target.Fragment, target.RawFragment = "", ""
-	trace := &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { x.Reused = c.Reused }}
+	var answered atomic.Bool // told from another goroutine
+	trace := &httptrace.ClientTrace{
+		GotConn:              func(c httptrace.GotConnInfo) { x.Reused = c.Reused },
+		GotFirstResponseByte: func() { answered.Store(true) },
+	}
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), method, target.String(), strings.NewReader(body))
 	if err != nil {
 		x.Err = fmt.Errorf("send request: %w", bare(err))
@@ -676,8 +681,12 @@ func (b *Browser) exchange(ctx context.Context, method string, u *url.URL, heade
 		req.Body, req.GetBody, req.ContentLength = noBody{}, nil, 0
 	}
 	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		x.Err = fmt.Errorf("send request: %w", bare(err))
+	switch {
+	case err != nil && x.Reused && !answered.Load() && ctx.Err() == nil:
+		x.Err = fmt.Errorf("send request: %w: %w", errLost, err)
+		return x
+	case err != nil:
+		x.Err = fmt.Errorf("send request: %w", err)
 		return x
 	}
 	defer resp.Body.Close()
