@@ -132,6 +132,11 @@ const idle = 10 * time.Minute
 
 func newFarm(t testing.TB, s shape, change ...func(*web.ServerConfig)) *farm {
 	t.Helper()
+	return newFarmAt(t, "8080", s, change...)
+}
+
+func newFarmAt(t testing.TB, port string, s shape, change ...func(*web.ServerConfig)) *farm {
+	t.Helper()
 	f := &farm{t: t, shape: s, wire: &wire{hosts: make(map[string]http.Handler)}, servers: make(map[string]*web.Server), points: make(map[string]func())}
 	users := &reference.Users{Iterations: 1}
 	for _, name := range []string{"ada", "bob"} {
@@ -156,11 +161,11 @@ func newFarm(t testing.TB, s shape, change ...func(*web.ServerConfig)) *farm {
 		m := web.Member{Name: fmt.Sprintf("server-%d", i)}
 		switch s.topology {
 		case web.SingleHost:
-			m.URL = fmt.Sprintf("http://farm.localhost:8080/%d", i)
+			m.URL = fmt.Sprintf("http://farm.localhost:%s/%d", port, i)
 		case web.SplitDomain:
-			m.URL = fmt.Sprintf("http://server-%d.localhost:8080", i)
+			m.URL = fmt.Sprintf("http://server-%d.localhost:%s", i, port)
 		default:
-			m.URL = fmt.Sprintf("http://s%d.farm.localhost:8080", i)
+			m.URL = fmt.Sprintf("http://s%d.farm.localhost:%s", i, port)
 		}
 		members = append(members, m)
 		secrets[m.Name] = "secret of " + m.Name
@@ -191,7 +196,7 @@ func newFarm(t testing.TB, s shape, change ...func(*web.ServerConfig)) *farm {
 		f.wire.set(u.Host, srv)
 	}
 	if s.topology == web.SingleHost {
-		f.wire.set("farm.localhost:8080", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.wire.set("farm.localhost:"+port, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if srv := f.servers["server-"+strings.SplitN(r.URL.Path, "/", 3)[1]]; srv != nil {
 				srv.ServeHTTP(w, r)
 				return
