@@ -21,6 +21,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/storage"
 	"github.com/chromedp/chromedp"
 	"github.com/google/go-cmp/cmp"
@@ -190,8 +191,14 @@ func (c chromium) open(address string) error {
 	return err
 }
 func (c chromium) click(string) error { return c.submit() }
+
+// submit presses what the page has to press, as a user's gesture.
 func (c chromium) submit() error {
-	_, err := chromedp.RunResponse(c.ctx, chromedp.Click(chromedp.ID("go")))
+	gesture := true
+	_, err := chromedp.RunResponse(c.ctx, func(ctx context.Context, _ *chromedp.Target) (chromedp.Void, error) {
+		_, err := chromedp.Call(ctx, runtime.Evaluate, runtime.EvaluateParams{Expression: `document.getElementById("go").click()`, UserGesture: &gesture})
+		return chromedp.Void{}, err
+	})
 	return err
 }
 func (c chromium) clear() error {
