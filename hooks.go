@@ -3,6 +3,7 @@ package farmspec
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 )
 
@@ -117,6 +118,8 @@ type ServiceHook interface {
 	CreateHTTPSession(ctx context.Context, member string, t PlainToken, app string) error
 	// Endpoint is the base URL, for hostile requests.
 	Endpoint() string
+	// Authorize gives a raw request's header the member's credential.
+	Authorize(h http.Header, member string) error
 }
 
 // SessionInfo is what an administrator sees of a security session.

@@ -40,6 +40,15 @@ type serviceHook struct{ f *Farm }
 
 func (h serviceHook) Endpoint() string { return h.f.ServiceURL() }
 
+func (h serviceHook) Authorize(header http.Header, member string) error {
+	secret, ok := h.f.secrets[member]
+	if !ok {
+		return fmt.Errorf("authorize request: no member %q", member)
+	}
+	header.Set("Authorization", "Bearer "+secret)
+	return nil
+}
+
 func (h serviceHook) client(member string) (*web.Client, error) {
 	o := web.ClientOptions{URL: h.f.ServiceURL(), Member: member, Transport: h.f.transport, Timeout: callTimeout}
 	if member == "" {
