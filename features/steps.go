@@ -12,6 +12,8 @@ type scene struct {
 	acts   peopleScene
 	rotate rotateScene
 	race   raceScene
+	handoff handoffScene
+	verify  verifyScene
 	// secrets are further values that must not reach the evidence.
 	secrets []string
 }
@@ -24,6 +26,9 @@ func (w *world) registerSteps(sc *godog.ScenarioContext) {
 	w.registerRace(s)
 	w.registerInside(s)
 	w.registerTime(s)
+	w.registerHandoff(s)
+	w.registerVerify(s)
+	w.registerPages(s)
 }
 
 // stepper registers steps whose patterns are compiled once for all scenarios.
