@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -142,7 +144,7 @@ func newServer(c ServerConfig) (*Server, error) {
 	s := &Server{
 		ServerConfig: c, self: self, host: canonicalHost(u.Scheme, u.Host), base: u.Path,
 		cookie: c.Farm.CookieName(), params: c.Farm.Handoff.Params(),
-		policy: contentPolicy(c.Farm.Directory.Members()),
+		policy: contentPolicy(c.Farm),
 		made:   make(map[string]*atomic.Int64),
 		own: map[string]Page{
 			HomePath:   {Member: c.Name, Path: HomePath, Kind: HTML, View: home, Title: "Home"},
@@ -243,17 +245,17 @@ func canonicalHost(scheme, host string) string {
 
 // contentPolicy allows what the pages themselves bring and nothing else. Forms
 // may lead to every member: browsers apply form-action to redirects too.
-func contentPolicy(members []Member) string {
-	var forms strings.Builder
-	seen := make(map[string]bool)
-	for _, m := range members {
-		if o := originOf(m); !seen[o] {
-			seen[o] = true
-			forms.WriteString(" " + o)
+func contentPolicy(f Farm) string {
+	forms := make(map[string]bool)
+	for _, m := range f.Directory.Members() {
+		if f.Topology == SharedDomain {
+			forms[schemeOf(m)+"://*."+f.Domain+":*"] = true
+		} else {
+			forms[originOf(m)] = true
 		}
 	}
 	return "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; object-src 'self'; " +
-		"base-uri 'none'; frame-ancestors 'none'; form-action 'self'" + forms.String()
+		"base-uri 'none'; frame-ancestors 'none'; form-action 'self' " + strings.Join(slices.Sorted(maps.Keys(forms)), " ")
 }
 
 var (

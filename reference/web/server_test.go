@@ -767,6 +767,29 @@ func TestBadConfiguration(t *testing.T) {
 	}
 }
 
+// IPv6 hosts and path parameters come through a hop as they were (WF-9.2).
+func TestHopToIPv6(t *testing.T) {
+	f := newFarm(t, shape{web.SplitDomain, web.Claimed, reference.Strict, ""})
+	dir, err := web.NewDirectory(web.Member{Name: "server-1", URL: "http://[::1]:8080"}, web.Member{Name: "server-2", URL: "http://[fe80::2]:8080"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := web.NewServer(web.ServerConfig{Name: "server-1", Sessions: f.svc, Sealer: f.codec, Farm: web.Farm{Directory: dir, Topology: web.SplitDomain, Handoff: web.Claimed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.wire.set("[::1]:8080", s)
+	r, _ := http.NewRequest(http.MethodGet, "http://[::1]:8080/server-2/report.jsp;a=%3B?q=%5B::1%5D", nil)
+	r.Header.Set("Cookie", "__Host-farm="+f.signedIn("ada").token(1))
+	a, err := f.wire.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "http://[fe80::2]:8080/server-2/report.jsp;a=%3B?q=%5B::1%5D&sid="; !strings.HasPrefix(a.Header.Get("Location"), want) {
+		t.Errorf("Location = %d %q, want %s...", a.StatusCode, a.Header.Get("Location"), want)
+	}
+}
+
 // A failing service is no refusal, whatever it says.
 type brokenSessions struct{ reference.Sessions }
 
