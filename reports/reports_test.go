@@ -241,11 +241,11 @@ func TestReadIsStrict(t *testing.T) {
 		{"array", `[]`, "no JSON object", "a report is an object"},
 		{"future", strings.Replace(good, farmspec.ReportSchema, "farmspec.results/v9", 1), `"farmspec.results/v9"`, "a newer version may mean something else by the same words"},
 		{"unknown field", strings.Replace(good, `"tool": {`, `"mood": "good", "tool": {`, 1), "mood", "an unknown field may be the one that matters"},
-		{"unknown field inside", strings.Replace(good, `"keyword": "Given"`, `"keyword": "Given", "mood": 1`, 1), "mood", "as above, at depth"},
-		{"unknown verdict", strings.Replace(good, `"verdict": "fail"`, `"verdict": "superb"`, 1), "verdict", "a reader that meets an unknown verdict cannot count it"},
+		{"unknown field inside", strings.Replace(good, `"keyword":"Given"`, `"keyword":"Given","mood":1`, 1), "mood", "as above, at depth"},
+		{"unknown verdict", strings.Replace(good, `"verdict":"fail"`, `"verdict":"superb"`, 1), "verdict", "a reader that meets an unknown verdict cannot count it"},
 		{"missing field", strings.Replace(good, `"hardened": "planned",`, "", 1), "hardened", "an absent verdict is not a pass"},
 		{"planned and not there", strings.Replace(good, `"results": [`, `"results": [], "x": [`, 1), "x", "see unknown field"},
-		{"result of another case", strings.Replace(good, `"scenario": "rotate.old-token-refused"`, `"scenario": "rotate.vanished"`, 1), "rotate.vanished", "a planned case must have its result"},
+		{"result of another case", strings.Replace(good, `"scenario":"rotate.old-token-refused"`, `"scenario":"rotate.vanished"`, 1), "rotate.vanished", "a planned case must have its result"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if tc.text == good {

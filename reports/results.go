@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -36,15 +37,47 @@ var compiled = sync.OnceValue(func() *jsonschema.Schema {
 	return c.MustCompile("results.schema.json")
 })
 
-// results renders results.json.
+// results renders results.json: a line for each field of the report, and for
+// each element of its lists, so that lines can be searched and compared.
 func results(v *view) ([]byte, error) {
 	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", " ")
-	if err := e.Encode(complete(v.Report)); err != nil {
-		return nil, err
+	write := func(value any) error {
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(value); err != nil {
+			return err
+		}
+		b.Truncate(b.Len() - 1) // Encode ends the line; a comma may come first
+		return nil
 	}
+	b.WriteString("{")
+	report := reflect.ValueOf(complete(v.Report)).Elem()
+	for i := range report.NumField() {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		name, _, _ := strings.Cut(report.Type().Field(i).Tag.Get("json"), ",")
+		fmt.Fprintf(&b, "\n %q: ", name)
+		field := report.Field(i)
+		if field.Kind() != reflect.Slice {
+			if err := write(field.Interface()); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		b.WriteByte('[')
+		for j := range field.Len() {
+			if j > 0 {
+				b.WriteByte(',')
+			}
+			b.WriteString("\n  ")
+			if err := write(field.Index(j).Addr().Interface()); err != nil {
+				return nil, err
+			}
+		}
+		b.WriteString("\n ]")
+	}
+	b.WriteString("\n}\n")
 	return b.Bytes(), nil
 }
 

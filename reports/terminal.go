@@ -176,8 +176,11 @@ func (p *Progress) remaining() string {
 	if p.done == 0 || p.done >= p.total || spent < time.Second {
 		return ""
 	}
-	left := spent / time.Duration(p.done) * time.Duration(p.total-p.done)
-	return ", about " + took(left.Round(time.Second)) + " left"
+	left := (spent / time.Duration(p.done) * time.Duration(p.total-p.done)).Round(time.Second)
+	if left == 0 {
+		return ""
+	}
+	return ", about " + left.String() + " left"
 }
 
 func (p *Progress) clear() {
