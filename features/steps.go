@@ -9,11 +9,14 @@ import (
 
 // scene is what the steps of each subject remember within one scenario.
 type scene struct {
-	acts   peopleScene
-	rotate rotateScene
-	race   raceScene
-	handoff handoffScene
-	verify  verifyScene
+	acts     peopleScene
+	rotate   rotateScene
+	race     raceScene
+	handoff  handoffScene
+	verify   verifyScene
+	time     timeScene
+	sessions sessionsScene
+	ending   endingScene
 	// secrets are further values that must not reach the evidence.
 	secrets []string
 }
@@ -26,6 +29,8 @@ func (w *world) registerSteps(sc *godog.ScenarioContext) {
 	w.registerRace(s)
 	w.registerInside(s)
 	w.registerTime(s)
+	w.registerSessions(s)
+	w.registerEnding(s)
 	w.registerHandoff(s)
 	w.registerVerify(s)
 	w.registerPages(s)

@@ -140,11 +140,12 @@ func (w *world) logOut(ctx context.Context, p *person, m farmspec.Member) error 
 	form, err := p.browser.Open(ctx, m.At(w.target.Logout.Path))
 	if err == nil {
 		w.keepToken(p, m)
-		_, err = p.browser.Submit(ctx, form, "", nil)
+		form, err = p.browser.Submit(ctx, form, "", nil)
 	}
 	if err != nil {
 		return &failedControl{fmt.Sprintf("%s cannot log out at %s: %v", p.name, m.Name, err)}
 	}
+	w.ending.logOuts = append(w.ending.logOuts, form)
 	return ctx.Err()
 }
 
