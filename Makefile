@@ -2,9 +2,9 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME = 10s
 
-.PHONY: check lint test race run serve bench fuzz update-goldens
+.PHONY: check lint test race run mutants serve bench fuzz update-goldens
 
-check: lint race run
+check: lint race run mutants
 
 lint:
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "gofmt -w $$files"; exit 1; }
@@ -19,6 +19,9 @@ race:
 
 run:
 	go run ./cmd/farmspec run
+
+mutants:
+	go run ./cmd/farmspec mutants
 
 serve:
 	go run ./cmd/farmspec serve
