@@ -25,17 +25,20 @@ var schema []byte
 // caller's.
 func Schema() []byte { return slices.Clone(schema) }
 
-var compiled = sync.OnceValue(func() *jsonschema.Schema {
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
+var compiled = sync.OnceValue(func() *jsonschema.Schema { return compile("results.schema.json", schema) })
+
+// compile compiles an embedded schema.
+func compile(name string, text []byte) *jsonschema.Schema {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
 		panic(err) // embedded; cannot leave the tests
 	}
 	c := jsonschema.NewCompiler()
-	if err := c.AddResource("results.schema.json", doc); err != nil {
+	if err := c.AddResource(name, doc); err != nil {
 		panic(err)
 	}
-	return c.MustCompile("results.schema.json")
-})
+	return c.MustCompile(name)
+}
 
 // results renders results.json: a line for each field of the report, and for
 // each element of its lists, so that lines can be searched and compared.
@@ -129,37 +132,43 @@ func Read(path string) (*farmspec.Report, error) {
 }
 
 func parse(text []byte) (*farmspec.Report, error) {
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, fmt.Errorf("the file ends early, after %d bytes; write it again with farmspec run --out", len(text))
-	case err != nil:
-		return nil, fmt.Errorf("not the JSON of a report: %w", err)
-	}
-	object, ok := doc.(map[string]any)
-	if !ok {
-		return nil, errors.New("not a report: the file holds no JSON object")
-	}
-	switch version := object["schema"]; version {
-	case farmspec.ReportSchema:
-	case nil:
-		return nil, fmt.Errorf("not a report: it has no \"schema\"; expected %q", farmspec.ReportSchema)
-	default:
-		return nil, fmt.Errorf("unknown version %q; this farmspec reads %q", fmt.Sprint(version), farmspec.ReportSchema)
-	}
-	if err := compiled().Validate(doc); err != nil {
-		return nil, violation(err)
-	}
 	var r farmspec.Report
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&r); err != nil {
+	if err := decode(text, "report", "run", farmspec.ReportSchema, compiled(), &r); err != nil {
 		return nil, err
 	}
 	if err := checkPlan(&r); err != nil {
 		return nil, err
 	}
 	return &r, nil
+}
+
+// decode reads a file's JSON strictly. The noun says in errors what the file
+// is, and the command what writes it.
+func decode(text []byte, noun, command, version string, schema *jsonschema.Schema, into any) error {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("the file ends early, after %d bytes; write it again with farmspec %s --out", len(text), command)
+	case err != nil:
+		return fmt.Errorf("not the JSON of a %s: %w", noun, err)
+	}
+	object, ok := doc.(map[string]any)
+	if !ok {
+		return fmt.Errorf("not a %s: the file holds no JSON object", noun)
+	}
+	switch found := object["schema"]; found {
+	case version:
+	case nil:
+		return fmt.Errorf("not a %s: it has no \"schema\"; expected %q", noun, version)
+	default:
+		return fmt.Errorf("unknown version %q; this farmspec reads %q", fmt.Sprint(found), version)
+	}
+	if err := schema.Validate(doc); err != nil {
+		return violation(err)
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	return d.Decode(into)
 }
 
 // violation tells the first breach of the schema on one line.

@@ -87,30 +87,17 @@ func (t Terminal) bold(s string) string {
 // terminal, occasional lines otherwise, and a line for each case that needs
 // attention on both. It is a [farmspec.Progress].
 type Progress struct {
-	w       io.Writer
-	t       Terminal
-	now     func() time.Time
-	total   int
-	done    int
+	liveLine
 	counts  tally
 	several bool
 	running []farmspec.CaseID
-	began   time.Time
-	drawn   time.Time
-	live    bool // the live line is on the screen
 }
 
 // NewProgress returns a Progress that writes to w. Errors of w are ignored:
 // progress is no result.
 func NewProgress(w io.Writer, t Terminal) *Progress {
-	p := &Progress{w: w, t: t, now: t.Now, counts: tally{}}
-	if p.now == nil {
-		p.now = time.Now
-	}
-	if p.t.Every <= 0 {
-		p.t.Every = 100
-	}
-	return p
+	t.Every = cmp.Or(max(t.Every, 0), 100)
+	return &Progress{liveLine: newLiveLine(w, t), counts: tally{}}
 }
 
 // Planned says what is going to run.
@@ -130,7 +117,7 @@ func (p *Progress) Planned(cases int, targets []farmspec.TargetInfo) {
 // Began notes a case as running.
 func (p *Progress) Began(c farmspec.CaseID) {
 	p.running = append(p.running, c)
-	p.draw(false)
+	p.draw()
 }
 
 // Ended counts a case, and names it if it needs attention.
@@ -151,7 +138,7 @@ func (p *Progress) Ended(r *farmspec.Result) {
 	if !p.t.TTY && p.done%p.t.Every == 0 {
 		fmt.Fprintf(p.w, "%d of %d: %s%s\n", p.done, p.total, p.counts, p.remaining())
 	}
-	p.draw(false)
+	p.draw()
 }
 
 // Close takes the live line away. It may be called at any time and twice.
@@ -170,48 +157,15 @@ func (p *Progress) name(r *farmspec.Result) {
 	}
 }
 
-// remaining guesses from the pace so far.
-func (p *Progress) remaining() string {
-	spent := p.now().Sub(p.began)
-	if p.done == 0 || p.done >= p.total || spent < time.Second {
-		return ""
-	}
-	left := (spent / time.Duration(p.done) * time.Duration(p.total-p.done)).Round(time.Second)
-	if left == 0 {
-		return ""
-	}
-	return ", about " + left.String() + " left"
-}
-
-func (p *Progress) clear() {
-	if p.live {
-		fmt.Fprint(p.w, "\r\x1b[K")
-		p.live = false
-	}
-}
-
-// draw rewrites the live line, at most twenty times a second.
-func (p *Progress) draw(force bool) {
-	if !p.t.TTY {
-		return
-	}
-	now := p.now()
-	if !force && p.live && now.Sub(p.drawn) < 50*time.Millisecond {
-		return
-	}
-	p.drawn = now
-	columns := cmp.Or(p.t.Width, maxColumns) - 1 // the last column would wrap
-	const cells = 16
-	filled := 0
-	if p.total > 0 {
-		filled = cells * p.done / p.total
-	}
-	line := fmt.Sprintf("%s%s %d/%d  %s%s", strings.Repeat("█", filled), strings.Repeat("░", cells-filled), p.done, p.total, p.counts, p.remaining())
-	if n := len(p.running); n > 0 {
-		line += "  " + oneLine(p.running[n-1].Scenario)
-	}
-	fmt.Fprint(p.w, "\r"+clip(line, columns)+"\x1b[K")
-	p.live = true
+// draw rewrites the live line.
+func (p *Progress) draw() {
+	p.show(func() string {
+		line := p.bar() + "  " + p.counts.String() + p.remaining()
+		if n := len(p.running); n > 0 {
+			line += "  " + oneLine(p.running[n-1].Scenario)
+		}
+		return line
+	})
 }
 
 // Closing writes what a run came to: the claims, the AS Java rules, what did

@@ -166,7 +166,7 @@ function story(r) {
     const checks = r.checks.filter((c) => c.step === i);
     list.append(h('li', {class: 'step v-' + look},
       h('span', {class: 'dot'}, icon(ic)),
-      h('p', {class: 'line'}, h('span', {class: 'text'}, h('b', {}, line(step.keyword)), line(step.text), h('span', {class: 'vh'}, ', ' + step.status)), h('span', {class: 'time'}, step.status === 'skipped' ? 'skipped' : took(step.took_ns))),
+      h('p', {class: 'line'}, h('span', {class: 'text'}, step.keyword && h('b', {}, line(step.keyword)), line(step.text), h('span', {class: 'vh'}, ', ' + step.status)), h('span', {class: 'time'}, step.status === 'skipped' ? 'skipped' : took(step.took_ns))),
       step.error && h('pre', {class: 'err'}, show(step.error)),
       checks.length > 0 && h('div', {class: 'checks', role: 'list'}, checks.map(check)),
       exchanges.map(exchange)));
@@ -355,7 +355,7 @@ function sequence(messages, lanes, kind, r, byN, caption) {
   const body = s('svg', {width: total, height, viewBox: `0 0 ${total} ${height}`, role: 'group', 'aria-labelledby': id}, s('title', {id}, caption),
     x.map((p) => s('line', {class: 'life', x1: p, x2: p, y1: 0, y2: height})));
   for (const b of bands) {
-    const t = line(r.steps[b.step].keyword) + ' ' + line(r.steps[b.step].text);
+    const t = line(r.steps[b.step].keyword + ' ' + r.steps[b.step].text);
     body.append(s('g', {}, s('rect', {class: 'band', x: 0, y: b.y, width: total, height: 24}), s('text', {class: 'bandtext', x: 12, y: b.y + 16}, fit(t, total - 24, true), s('title', {}, t))));
   }
   for (const {m, y, self} of rows) body.append(arrow(m, y, self));
