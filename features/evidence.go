@@ -16,10 +16,10 @@ import (
 // The bounds of a case's evidence. A long scenario keeps its beginning, its
 // end and every exchange a check points at.
 const (
-	keepFirst, keepLast = 14, 8
-	keepMessages        = 160
-	// What a check points at, and where a click ends, is shown at length.
-	keepBody, keepBodyBriefly = 900, 160
+	keepFirst, keepLast = 10, 6
+	keepMessages        = 120
+	// What a check points at is shown at length, with every header line.
+	keepBody, keepBodyBriefly = 900, 120
 )
 
 // evidence turns what the scenario saw into records without secrets; sparse,
@@ -60,11 +60,7 @@ func (w *world) exchangesAndMessages(ctx context.Context, exchanges []recorded, 
 			w.result.ExchangesOmitted++
 			continue
 		}
-		length := keepBodyBriefly
-		if checked[n] {
-			length = keepBody
-		}
-		rec := w.exchangeRecord(n, x, r, length)
+		rec := w.exchangeRecord(n, x, r, checked[n])
 		w.result.Exchanges = append(w.result.Exchanges, rec)
 		messages = append(messages, arrows(rec)...)
 	}
@@ -116,11 +112,15 @@ func arrows(x farmspec.ExchangeRecord) []farmspec.MessageRecord {
 	}
 }
 
-func (w *world) exchangeRecord(n int, x recorded, r *redactor, length int) farmspec.ExchangeRecord {
+func (w *world) exchangeRecord(n int, x recorded, r *redactor, full bool) farmspec.ExchangeRecord {
+	length, which := keepBodyBriefly, telling
+	if full {
+		length, which = keepBody, nil
+	}
 	rec := farmspec.ExchangeRecord{
 		N: n, Step: x.step, Browser: x.Browser, Offset: x.Start.Sub(w.began), Took: x.Took,
-		Method: x.Method, URL: r.text(x.URL), RequestHeader: r.headers(x.RequestHeader), RequestBody: r.body([]byte(x.RequestBody), length),
-		Status: x.Status, Header: r.headers(x.Header), Body: r.body(x.Body, length), BodyBytes: len(x.Body),
+		Method: x.Method, URL: r.text(x.URL), RequestHeader: r.headers(x.RequestHeader, which), RequestBody: r.body([]byte(x.RequestBody), length),
+		Status: x.Status, Header: r.headers(x.Header, which), Body: r.body(x.Body, length), BodyBytes: len(x.Body),
 	}
 	if m, ok := w.target.MemberOf(x.URL); ok {
 		rec.Member = m.Name
@@ -225,9 +225,19 @@ func (r *redactor) body(b []byte, length int) string {
 	return s
 }
 
-func (r *redactor) headers(h http.Header) []farmspec.Header {
+// telling are the header lines that tell how sessions are kept.
+var telling = []string{
+	"Authorization", "Cache-Control", "Clear-Site-Data", "Content-Type", "Cookie", "Location", "Origin", "Referer", "Referrer-Policy",
+	"Sec-Fetch-Dest", "Set-Cookie", "Traceparent",
+}
+
+// headers are the lines of those names, or all for nil, by name.
+func (r *redactor) headers(h http.Header, which []string) []farmspec.Header {
 	var out []farmspec.Header
 	for name, values := range h {
+		if which != nil && !slices.Contains(which, name) {
+			continue
+		}
 		for _, v := range values {
 			switch name {
 			case "Cookie":

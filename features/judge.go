@@ -269,7 +269,7 @@ func (j *judge) describe(t *farmspec.Target) farmspec.TargetInfo {
 		Levels: []farmspec.Level{farmspec.Black},
 	}
 	for _, m := range t.Members {
-		info.Members = append(info.Members, m.URL)
+		info.Members = append(info.Members, m.Name+" "+m.URL)
 	}
 	offered := map[farmspec.Level]bool{}
 	for hook, level := range farmspec.HookLevel {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cucumber/godog"
+	messages "github.com/cucumber/messages/go/v21"
 
 	"github.com/farmspec/farmspec"
 )
@@ -184,9 +185,25 @@ func (w *world) beforeStep(ctx context.Context, st *godog.Step) (context.Context
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.result != nil {
-		w.result.Steps = append(w.result.Steps, farmspec.Step{Text: st.Text, Took: time.Since(w.began)})
+		w.result.Steps = append(w.result.Steps, farmspec.Step{Keyword: keyword(st, w.result.Steps), Text: st.Text, Took: time.Since(w.began)})
 	}
 	return ctx, nil
+}
+
+// keyword is how the step reads after those before it.
+func keyword(st *godog.Step, before []farmspec.Step) string {
+	word := map[messages.PickleStepType]string{
+		messages.PickleStepType_CONTEXT: "Given", messages.PickleStepType_ACTION: "When", messages.PickleStepType_OUTCOME: "Then",
+	}[st.Type]
+	for _, s := range slices.Backward(before) {
+		if s.Keyword == word {
+			return "And"
+		}
+		if s.Keyword != "And" {
+			break
+		}
+	}
+	return word
 }
 
 func (w *world) afterStep(ctx context.Context, st *godog.Step, status godog.StepResultStatus, err error) (context.Context, error) {

@@ -112,6 +112,9 @@ type Event struct {
 	Detail string
 	// Err is why it refused or failed; nil where it went well.
 	Err error
+	// Began is when an act began during which others acted, such as a call.
+	// Zero means that it took no time to speak of.
+	Began time.Time
 }
 
 // Observer watches a farm's parts and may hold them: Event and Point are

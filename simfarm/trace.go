@@ -49,7 +49,10 @@ func (r *recorder) add(trace string, e reference.Event) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m.At = time.Now() // under the lock, so that a trace's instants are in order
+	m.At = e.Began
+	if m.At.IsZero() {
+		m.At = time.Now()
+	}
 	log := r.traces[trace]
 	if log == nil {
 		log = new([]farmspec.Message)
@@ -73,7 +76,9 @@ func (r *recorder) Messages(_ context.Context, trace string) ([]farmspec.Message
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if log := r.traces[trace]; log != nil {
-		return slices.Clone((*log)[max(0, len(*log)-maxMessages):]), nil
+		messages := slices.Clone((*log)[max(0, len(*log)-maxMessages):])
+		slices.SortStableFunc(messages, func(a, b farmspec.Message) int { return a.At.Compare(b.At) })
+		return messages, nil
 	}
 	return nil, nil
 }

@@ -52,9 +52,10 @@ func NewClient(o ClientOptions) *Client {
 
 // do makes one call and tells the observer.
 func (c *Client) do(ctx context.Context, op, detail, action, method, path string, in []byte, out any) error {
+	began := time.Now()
 	err := c.call(ctx, action, method, path, in, out)
 	if op != "" {
-		c.observer.Event(ctx, reference.Event{Part: c.member, Peer: "service", Op: op, Detail: detail, Err: err})
+		c.observer.Event(ctx, reference.Event{Part: c.member, Peer: "service", Op: op, Detail: detail, Err: err, Began: began})
 	}
 	return err
 }
