@@ -17,6 +17,8 @@ type scene struct {
 	time     timeScene
 	sessions sessionsScene
 	ending   endingScene
+	service  serviceScene
+	hostile  hostileScene
 	// secrets are further values that must not reach the evidence.
 	secrets []string
 }
@@ -34,6 +36,8 @@ func (w *world) registerSteps(sc *godog.ScenarioContext) {
 	w.registerHandoff(s)
 	w.registerVerify(s)
 	w.registerPages(s)
+	w.registerService(s)
+	w.registerHostile(s)
 }
 
 // stepper registers steps whose patterns are compiled once for all scenarios.
