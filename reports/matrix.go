@@ -300,7 +300,11 @@ func (v *matrixView) exit() (int, string) {
 // code. No line that can be broken is longer than the terminal (80 columns at
 // least), or than 100 columns.
 func ClosingMatrix(w io.Writer, m *farmspec.Matrix, t Terminal, files ...string) error {
-	v := newMatrixView(m, theCatalogue())
+	return closingMatrix(w, newMatrixView(m, theCatalogue()), t, files)
+}
+
+func closingMatrix(w io.Writer, v *matrixView, t Terminal, files []string) error {
+	m := v.Matrix
 	var b bytes.Buffer
 	if t.TTY {
 		b.WriteString("\r\x1b[K")
