@@ -13,13 +13,18 @@ import (
 	"github.com/farmspec/farmspec"
 )
 
-// The bounds of a case's evidence. A long scenario keeps its beginning, its
-// end and every exchange a check points at.
-const (
-	keepFirst, keepLast = 10, 6
-	keepMessages        = 120
-	// What a check points at is shown at length, with every header line.
-	keepBody, keepBodyBriefly = 900, 120
+// bounds limit a case's evidence. A long scenario keeps its beginning, its end
+// and what its checks point at.
+type bounds struct {
+	first, last, checked int // exchanges
+	messages             int
+	body, bodyChecked    int // characters of a body
+}
+
+// What passed is kept to be looked at, what did not to be worked with.
+var (
+	passed    = bounds{first: 8, last: 5, checked: 24, messages: 64, body: 0, bodyChecked: 240}
+	notPassed = bounds{first: 14, last: 8, checked: 60, messages: 200, body: 200, bodyChecked: 1000}
 )
 
 // evidence turns what the scenario saw into records without secrets; sparse,
@@ -45,13 +50,18 @@ func (w *world) evidence(ctx context.Context, sparse bool) {
 }
 
 func (w *world) exchangesAndMessages(ctx context.Context, exchanges []recorded, traces []string, r *redactor) {
-	keep := map[int]bool{}
-	for i := range exchanges {
-		keep[i+1] = i < keepFirst || i >= len(exchanges)-keepLast
+	limit := passed
+	if w.result.Verdict != farmspec.Pass {
+		limit = notPassed
 	}
-	checked := map[int]bool{}
+	keep, checked := map[int]bool{}, map[int]bool{}
+	for i := range exchanges {
+		keep[i+1] = i < limit.first || i >= len(exchanges)-limit.last
+	}
 	for _, c := range w.result.Checks {
-		keep[c.Exchange], checked[c.Exchange] = true, true
+		if len(checked) < limit.checked || !c.OK {
+			keep[c.Exchange], checked[c.Exchange] = true, true
+		}
 	}
 	var messages []farmspec.MessageRecord
 	for i, x := range exchanges {
@@ -60,7 +70,7 @@ func (w *world) exchangesAndMessages(ctx context.Context, exchanges []recorded, 
 			w.result.ExchangesOmitted++
 			continue
 		}
-		rec := w.exchangeRecord(n, x, r, checked[n])
+		rec := w.exchangeRecord(n, x, r, checked[n], limit)
 		w.result.Exchanges = append(w.result.Exchanges, rec)
 		messages = append(messages, arrows(rec)...)
 	}
@@ -83,8 +93,8 @@ func (w *world) exchangesAndMessages(ctx context.Context, exchanges []recorded, 
 		}
 	}
 	slices.SortStableFunc(messages, func(a, b farmspec.MessageRecord) int { return int(a.Offset - b.Offset) })
-	if len(messages) > keepMessages {
-		messages = messages[:keepMessages]
+	if len(messages) > limit.messages {
+		messages = messages[:limit.messages]
 	}
 	w.result.Messages = messages
 }
@@ -112,10 +122,13 @@ func arrows(x farmspec.ExchangeRecord) []farmspec.MessageRecord {
 	}
 }
 
-func (w *world) exchangeRecord(n int, x recorded, r *redactor, full bool) farmspec.ExchangeRecord {
-	length, which := keepBodyBriefly, telling
-	if full {
-		length, which = keepBody, nil
+func (w *world) exchangeRecord(n int, x recorded, r *redactor, checked bool, limit bounds) farmspec.ExchangeRecord {
+	length, which := limit.body, telling
+	if checked {
+		length = limit.bodyChecked
+		if w.result.Verdict != farmspec.Pass {
+			which = nil // every line
+		}
 	}
 	rec := farmspec.ExchangeRecord{
 		N: n, Step: x.step, Browser: x.Browser, Offset: x.Start.Sub(w.began), Took: x.Took,
@@ -205,7 +218,7 @@ func mapKeys(m map[string]bool) func(func(string) bool) {
 
 func (r *redactor) text(s string) string {
 	s = r.known.Replace(s)
-	if r.params == nil {
+	if r.params == nil || !strings.Contains(s, "=") {
 		return s
 	}
 	return r.params.ReplaceAllStringFunc(s, func(m string) string {
@@ -217,10 +230,23 @@ func (r *redactor) text(s string) string {
 	})
 }
 
+// body is the beginning of a body. It is cut before it is searched for
+// secrets, so what the cut may have halved goes too: the last unbroken run.
 func (r *redactor) body(b []byte, length int) string {
-	s := strings.ToValidUTF8(r.text(string(b)), "\uFFFD")
+	if length == 0 || len(b) == 0 {
+		return ""
+	}
+	s, cut := string(b), false
+	if margin := 2*length + 512; len(s) > margin {
+		s, cut = s[:margin], true
+		s = s[:strings.LastIndexAny(s, " \n\"'<>&=;")+1]
+	}
+	s = strings.ToValidUTF8(r.text(s), "\uFFFD")
 	if len(s) > length {
-		s = strings.ToValidUTF8(s[:length], "") + " …"
+		s, cut = strings.ToValidUTF8(s[:length], ""), true
+	}
+	if cut {
+		s += " …"
 	}
 	return s
 }

@@ -440,8 +440,8 @@ func TestTraceHook(t *testing.T) {
 				}
 			}
 			rest := said
-			want := []string{"server-1 decrypt server-1", "server-1 redirect browser", "service compare service", "service generate service",
-				"service replace database", "server-2 renew service", "server-2 encrypt server-2", "server-2 respond browser"}
+			want := []string{"server-1 decrypt server-1", "server-1 redirect browser", "server-2 renew service", "service compare service",
+				"service generate service", "service replace database", "server-2 encrypt server-2", "server-2 respond browser"}
 			if h == farmspec.Direct {
 				want = append([]string{want[0], "server-1 handoff server-2"}, want[1:]...)
 			}
