@@ -39,7 +39,7 @@ Feature: One web service verifies for all servers, over one session database
 
     @service.validates-for-both @SY-13.2 @WF-10.2 @level:G @needs:trace @policy:strict @policy:coalesce @policy:read-verify @fault:M260
     Scenario Outline: Server <n> asks the service, and the service compares
-      Given Ada is signed in
+      Given Ada is signed in at server <n>
       When Ada asks server <n> for the page on server <n>
       Then the farm serves Ada
       And inside the farm server <n> did "renew"

@@ -314,7 +314,7 @@ func (f *Farm) wrapped(process string, h http.Handler) http.Handler {
 // freshFront makes the one host's router: /1 leads to the first member, and
 // so on, with the path as it came.
 func (f *Farm) freshFront(func() bool) (http.Handler, error) {
-	proxies := make(map[string]http.Handler, len(f.members))
+	proxies := make(map[string]*httputil.ReverseProxy, len(f.members))
 	for i, m := range f.members {
 		to := &url.URL{Scheme: "http", Host: net.JoinHostPort(loopback, m.port())}
 		proxies[fmt.Sprint(i+1)] = &httputil.ReverseProxy{
@@ -325,22 +325,43 @@ func (f *Farm) freshFront(func() bool) (http.Handler, error) {
 			},
 			Transport: f.transport,
 			ErrorLog:  discardLog,
-			ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
-				http.Error(w, "This server does not answer.", http.StatusBadGateway)
-			},
 		}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		switch p, ok := proxies[first]; {
 		case ok:
-			p.ServeHTTP(w, r)
+			body := &incoming{ReadCloser: r.Body}
+			r.Body = body
+			one := *p
+			one.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) {
+				if body.broken.Load() {
+					http.Error(w, "This request cannot be read.", http.StatusBadRequest)
+					return
+				}
+				http.Error(w, "This server does not answer.", http.StatusBadGateway)
+			}
+			one.ServeHTTP(w, r)
 		case r.URL.Path == "/":
 			http.Redirect(w, r, "/1/", http.StatusSeeOther)
 		default:
 			http.NotFound(w, r)
 		}
 	}), nil
+}
+
+// incoming is a request's body that remembers whether the browser's side broke it.
+type incoming struct {
+	io.ReadCloser
+	broken atomic.Bool
+}
+
+func (b *incoming) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		b.broken.Store(true)
+	}
+	return n, err
 }
 
 // Members are the farm's web servers.
