@@ -26,7 +26,7 @@ Feature: The first server opens the token and redirects to the second
       And inside the farm server 1 did "receive" before "decrypt"
       And inside the farm server 1 did "decrypt" before "redirect"
 
-    @handoff.product-acts @CP-0 @level:G @needs:trace @fault:M101
+    @handoff.product-acts @CP-0 @level:G @needs:trace @fault:M104
     Scenario: The product's own parts do each step, and the report names the product
       Given Ada is signed in
       When Ada asks server 1 for the page on server 2
@@ -91,7 +91,7 @@ Feature: The first server opens the token and redirects to the second
       Then every page was served
       And no two of her tokens are equal or share a block
 
-    @handoff.carrier-opens @WF-1.2 @level:W @needs:keys @needs:database @fault:M115
+    @handoff.carrier-opens @WF-1.2 @level:W @needs:keys @needs:database @fault:M105
     Scenario: The farm's key opens the token to what is stored
       Given Ada is signed in
       And Ada has visited the page on server 2

@@ -136,7 +136,7 @@ Feature: Every kind of page goes the whole way and is protected
       Then the farm serves Ada
       And the page came at once, with a new token
 
-    @pages.holder-spends @WF-L @WF-4.1 @policy:strict @policy:coalesce @policy:read-verify @fault:M151
+    @pages.holder-spends @WF-L @WF-4.1 @policy:strict @policy:coalesce @policy:read-verify @fault:M164
     Scenario: The holder of a page, asked directly, spends the old token
       Given Ada is signed in
       And Ada has visited the page on server 1

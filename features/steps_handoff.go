@@ -781,16 +781,16 @@ func (w *world) lookOf(x *farmspec.Exchange) look {
 	return l
 }
 
-// refusalsLookAlike compares status, header names, where a redirect leads, and
-// size, which may differ by a twentieth (D22).
+// refusalsLookAlike compares the first answers: status, header names, where a
+// redirect leads, and size, which may differ by a twentieth (D22).
 func (w *world) refusalsLookAlike() error {
 	if len(w.handoff.refused) < 2 {
 		return fmt.Errorf("compare refusals: there are %d", len(w.handoff.refused))
 	}
-	first := w.lookOf(w.handoff.refused[0].final())
+	first := w.lookOf(w.handoff.refused[0].visit.Exchanges[0])
 	const expected = "refusals for different reasons that look alike"
 	for _, a := range w.handoff.refused[1:] {
-		l := w.lookOf(a.final())
+		l := w.lookOf(a.visit.Exchanges[0])
 		differs := ""
 		switch {
 		case l.status != first.status:

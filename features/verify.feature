@@ -198,7 +198,7 @@ Feature: The token is verified before the page is served
       When Mallory presents Ada's last token to every server
       Then the farm refuses all of it
 
-    @verify.stored-timestamp @WF-6.2 @WF-6.3 @level:W @needs:database @fault:F01 @fault:F09
+    @verify.stored-timestamp @WF-6.2 @WF-6.3 @level:W @needs:database @fault:F01 @fault:M139
     Scenario: When the stored timestamp is changed, every server refuses the token
       Given Ada is signed in
       And Ada has visited a page on every server
@@ -206,7 +206,7 @@ Feature: The token is verified before the page is served
       And Mallory presents Ada's token to every server
       Then the farm refuses all of it
 
-    @verify.stored-id @WF-6.1 @WF-6.3 @level:W @needs:database @fault:F09
+    @verify.stored-id @WF-6.1 @WF-6.3 @level:W @needs:database @fault:M139
     Scenario: When the stored session ID is changed, every server refuses the token
       Given Ada is signed in
       And Ada has visited a page on every server
@@ -214,7 +214,7 @@ Feature: The token is verified before the page is served
       And Mallory presents Ada's token to every server
       Then the farm refuses all of it
 
-    @verify.row-removed @WF-6.3 @level:W @needs:database @fault:F09
+    @verify.row-removed @WF-6.3 @level:W @needs:database @fault:M139
     Scenario: When the stored session is removed, every server refuses the token
       Given Ada is signed in
       And Ada has visited a page on every server
