@@ -179,7 +179,7 @@ func judgeFault(ctx context.Context, f mutant.Fault, o features.Options, quick b
 	}
 	reasons := map[string]string{}
 	for _, c := range report.Results {
-		if c.Verdict == farmspec.Fail {
+		if mutant.Convicted(c.Verdict) {
 			r.KilledBy = append(r.KilledBy, c.Scenario)
 			reasons[c.Scenario] = c.Reason
 		}
@@ -213,7 +213,7 @@ func judgePair(ctx context.Context, a, b mutant.Fault, o features.Options) (farm
 	}
 	failed := map[string]bool{}
 	for _, c := range report.Results {
-		if c.Verdict == farmspec.Fail {
+		if mutant.Convicted(c.Verdict) {
 			failed[outline(c.Scenario)], r.Killed = true, true
 		}
 	}

@@ -33,14 +33,15 @@ type Fault struct {
 	Precedent string
 	// Profile is the farm it is planted in; the zero value is the default one.
 	Profile simfarm.Options
-	// Plant returns the broken part, with state of its own at each call.
+	// Plant returns the broken part, with state of its own at each call: one
+	// for each farm.
 	Plant func() simfarm.Wrap
 }
 
 // Farm is the profile with the fault planted.
 func (f Fault) Farm() simfarm.Options {
 	o := f.Profile
-	o.Wrap = f.Plant()
+	o.Plant = f.Plant
 	o.Version = "with fault " + f.ID
 	return o
 }
@@ -107,3 +108,8 @@ func Both(a, b simfarm.Wrap) simfarm.Wrap {
 		},
 	}
 }
+
+// Convicted reports whether a verdict convicts a fault: a broken MUST, or a
+// broken SHOULD where the scenario tests nothing stronger. A sound farm gets
+// neither.
+func Convicted(v farmspec.Verdict) bool { return v == farmspec.Fail || v == farmspec.Warn }
