@@ -80,6 +80,9 @@ func Open(ctx context.Context, o Options) (*Farm, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
+	if o.Plant != nil {
+		o.Wrap = o.Plant()
+	}
 	f := &Farm{o: o, holds: newHolds(), recorder: newRecorder(), users: &reference.Users{Iterations: loginCost}, secrets: make(map[string]string)}
 	f.transport = &http.Transport{
 		DialContext:         f.dial,
@@ -311,6 +314,14 @@ func (f *Farm) wrapped(process string, h http.Handler) http.Handler {
 	return h
 }
 
+// copyBuffers lends the fronts of all farms what they copy bodies with.
+type copyBuffers struct{}
+
+var buffers = sync.Pool{New: func() any { return new([16 << 10]byte) }}
+
+func (copyBuffers) Get() []byte  { return buffers.Get().(*[16 << 10]byte)[:] }
+func (copyBuffers) Put(b []byte) { buffers.Put((*[16 << 10]byte)(b)) }
+
 // freshFront makes the one host's router: /1 leads to the first member, and
 // so on, with the path as it came.
 func (f *Farm) freshFront(func() bool) (http.Handler, error) {
@@ -323,8 +334,9 @@ func (f *Farm) freshFront(func() bool) (http.Handler, error) {
 				r.Out.URL.RawQuery = r.In.URL.RawQuery // as it came, hostile or not
 				r.Out.Host = r.In.Host
 			},
-			Transport: f.transport,
-			ErrorLog:  discardLog,
+			Transport:  f.transport,
+			ErrorLog:   discardLog,
+			BufferPool: copyBuffers{},
 		}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
