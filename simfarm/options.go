@@ -80,6 +80,9 @@ type Options struct {
 
 	// Wrap breaks a part of the farm on purpose.
 	Wrap Wrap
+	// Plant, unless nil, makes the Wrap: one of its own for this farm and for
+	// each of its forks, so that what a fault remembers stays in its farm.
+	Plant func() Wrap
 }
 
 // Wrap is where a fault gets in. Each function, unless nil, is called whenever

@@ -205,7 +205,7 @@ func judgePair(ctx context.Context, a, b mutant.Fault, o features.Options) (farm
 	r := farmspec.PairResult{First: a.ID, Second: b.ID}
 	o.Run = append(slices.Clone(a.Convicts), b.Convicts...)
 	farm := a.Farm()
-	farm.Wrap = mutant.Both(farm.Wrap, b.Plant())
+	farm.Plant = func() simfarm.Wrap { return mutant.Both(a.Plant(), b.Plant()) }
 	farm.Version = "with faults " + a.ID + " and " + b.ID
 	report, err := judgeFarm(ctx, farm, o)
 	if err != nil {

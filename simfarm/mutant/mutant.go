@@ -33,14 +33,15 @@ type Fault struct {
 	Precedent string
 	// Profile is the farm it is planted in; the zero value is the default one.
 	Profile simfarm.Options
-	// Plant returns the broken part, with state of its own at each call.
+	// Plant returns the broken part, with state of its own at each call: one
+	// for each farm.
 	Plant func() simfarm.Wrap
 }
 
 // Farm is the profile with the fault planted.
 func (f Fault) Farm() simfarm.Options {
 	o := f.Profile
-	o.Wrap = f.Plant()
+	o.Plant = f.Plant
 	o.Version = "with fault " + f.ID
 	return o
 }
