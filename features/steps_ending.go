@@ -27,7 +27,6 @@ func (w *world) registerEnding(s stepper) {
 	s.step(`(\w+) has a copy of (\w+)'s token`, w.hasCopy)
 	s.step(`(\w+)'s browser is given (\w+)'s current token`, w.isGivenToken)
 	s.step(`(\w+) presents the (?:copy|planted token)`, w.presentsCopy)
-	s.step(`(\w+)'s token is not the copy`, w.tokenIsNotTheCopy)
 	s.step(`the copy is refused at every server`, w.copyRefusedAtEveryServer)
 	s.step(`the copy is refused by every application`, w.copyRefusedByEveryApp)
 	s.step(`nothing that (\w+) carried works any more`, w.nothingWorks)
@@ -100,15 +99,6 @@ func (w *world) presentsCopy(ctx context.Context, who string) (err error) {
 	m := w.ending.owner.at
 	w.acts.attempt, err = w.presentCopyTo(ctx, who, m, w.home(m))
 	return err
-}
-
-func (w *world) tokenIsNotTheCopy(ctx context.Context, name string) error {
-	p, err := w.person(ctx, name)
-	if err != nil {
-		return err
-	}
-	fresh := p.current().value != w.ending.copied.value
-	return w.expect(fresh, w.acts.attempt.final(), "a fresh token after log-in", "fresh: "+yesNo(fresh))
 }
 
 func (w *world) copyRefusedAtEveryServer(ctx context.Context) error {

@@ -34,7 +34,6 @@ type sessionsScene struct {
 	page   farmspec.Page // the one asked for before a log-in
 	asked  *farmspec.Visit
 	login  *farmspec.Exchange // the log-in that somebody copies
-	since  time.Time
 }
 
 // visitor is one of many people at once.
@@ -81,6 +80,7 @@ func (w *world) registerSessions(s stepper) {
 	s.step(`the session service is asked (?:for (\w+)'s|with it for the) HTTP session of `+appPattern, w.callForApp)
 
 	s.step(`(\w+) logs in at server (\d+)`, w.logsInAt)
+	s.step(`(\w+) logs in at server (\d+), and goes nowhere yet`, w.logsInAndStays)
 	s.step(`(\w+) logs in with (\w+)'s browser`, w.logsInWithBrowserOf)
 	s.step(`(\w+) asks for the page on server (\d+) without having signed in`, w.asksUnsigned)
 	s.step(`(\w+) asks server (\d+) for `+appPattern+` without having signed in`, w.asksForAppUnsigned)
@@ -712,7 +712,6 @@ func (w *world) logsInAt(ctx context.Context, name string, server int) error {
 }
 
 func (w *world) logInAndLook(ctx context.Context, p *person, m farmspec.Member) error {
-	w.sessions.since = w.now()
 	if _, err := w.logIn(ctx, p, m, p.user.Password); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -722,6 +721,47 @@ func (w *world) logInAndLook(ctx context.Context, p *person, m farmspec.Member) 
 	p.at = m
 	w.acts.attempt = w.visit(ctx, p, m, w.home(m))
 	return ctx.Err()
+}
+
+// logsInAndStays sends the log-in form and follows nothing: the answer's token
+// is not used, so whatever the farm did with an earlier one still shows.
+func (w *world) logsInAndStays(ctx context.Context, name string, server int) error {
+	p, err := w.person(ctx, name)
+	if err != nil {
+		return err
+	}
+	m, err := w.member(server)
+	if err != nil {
+		return err
+	}
+	login := w.target.Login
+	visit, err := p.browser.Open(ctx, m.At(login.Path))
+	if err != nil {
+		return &failedControl{fmt.Sprintf("the log-in page of %s does not open: %v", m.Name, err)}
+	}
+	forms := farmspec.Forms(visit.Final())
+	i := slices.IndexFunc(forms, func(f farmspec.Form) bool { return f.Has(login.UserField) && f.Has(login.PassField) })
+	if i < 0 {
+		return &failedControl{"the log-in page of " + m.Name + " has no form to log in with"}
+	}
+	values := url.Values{}
+	for _, f := range forms[i].Fields {
+		if f.Name != "" {
+			values.Set(f.Name, f.Value)
+		}
+	}
+	values.Set(login.UserField, p.user.Name)
+	values.Set(login.PassField, p.user.Password)
+	x := p.browser.Send(ctx, farmspec.Request{
+		Method: forms[i].Method, URL: forms[i].Action, Body: values.Encode(), Dest: "document", KeepCookies: true,
+		Header: map[string][]string{"Content-Type": {"application/x-www-form-urlencoded"}},
+	})
+	if x.Err != nil {
+		return fmt.Errorf("log in: %w", x.Err)
+	}
+	p.at = m
+	w.keepToken(p, m)
+	return nil
 }
 
 // logsInWithBrowserOf lets one person log in where another one sat, cookies and all.

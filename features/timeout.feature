@@ -18,7 +18,7 @@ Feature: A session that was idle too long is closed
       And Ada visits the page on server 2
       Then the farm serves Ada
 
-    @timeout.just-outside @WF-7.1 @ASVS-7.3.1 @time @fault:F31 @fault:M302
+    @timeout.just-outside @WF-7.1 @ASVS-7.3.1 @time @fault:F31
     Scenario Outline: Idle for longer than the time-out, the session is refused at server <server>
       Given Ada is signed in at server <server>
       When the idle time-out passes
@@ -172,7 +172,7 @@ Feature: A session that was idle too long is closed
 
   Rule: A session that timed out is closed (claim 8)
 
-    @timeout.stays-closed @WF-8.1 @WSTG-SESS-07 @time @fault:M304
+    @timeout.stays-closed @WF-8.1 @WSTG-SESS-07 @time @fault:M364
     Scenario: After the refusal the same token stays refused, and a new log-in is another session
       Given Ada is signed in
       And Mallory has a copy of Ada's token
