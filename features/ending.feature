@@ -144,7 +144,7 @@ Feature: Sessions end by log-out, by a limit and by the administrator
       And Ada's tablet is still signed in
       And Ben is still signed in
 
-    @limit.oldest-ends-listed @AJ-6.5 @level:G @needs:fork @needs:admin @exclusive @fault:M356 @fault:M357
+    @limit.oldest-ends-listed @AJ-6.5 @level:G @needs:fork @needs:admin @exclusive @fault:M357
     Scenario: The administrator sees as many sessions as the limit allows
       Given a farm that allows 2 sessions for each user
       And Ada is signed in

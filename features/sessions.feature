@@ -29,7 +29,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       When Ada logs out
       Then Ada's value is not in the database
 
-    @state.many-browsers @AJ-1.2 @fault:F55
+    @state.many-browsers @AJ-1.2 @fault:M367
     Scenario: Many people at once are each shown what they gave, and nothing of the others
       When 40 people use the application on server 1 at the same time
       Then each of them was shown what he gave, and nothing of the others
@@ -80,13 +80,13 @@ Feature: One security session for each log-in, one HTTP session for each applica
       Then the administrator sees 1 open session of Ada with 1 HTTP session
       And all tabs show the same HTTP session
 
-    @http.first-calls-race @AJ-2.3 @level:W @needs:admin @needs:service @needs:keys @fault:M321
+    @http.first-calls-race @AJ-2.3 @level:W @needs:admin @needs:service @needs:keys @fault:M365
     Scenario: Of many calls at once for one application one creates its HTTP session
       Given Ada is signed in
       When 16 calls ask the session service at once for Ada's HTTP session of one application
       Then the administrator sees 1 open session of Ada with 1 HTTP session
 
-    @http.registrations-race @AJ-4.4 @level:W @needs:admin @needs:service @needs:keys @fault:F43
+    @http.registrations-race @AJ-4.4 @level:W @needs:admin @needs:service @needs:keys @fault:M366
     Scenario: HTTP sessions created at the same time are all registered
       Given Ada is signed in
       When the session service is asked at once for Ada's HTTP session of every application

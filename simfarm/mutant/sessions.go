@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/farmspec/farmspec"
 	"github.com/farmspec/farmspec/reference"
@@ -33,7 +34,7 @@ func init() {
 		},
 		Fault{
 			ID: "F55", Name: "the user of the request is kept where all requests of a server share it", Violates: []string{"AJ-1.2"},
-			Convicts: []string{"state.request-of-another-between", "state.many-browsers"}, Level: farmspec.Grey,
+			Convicts: []string{"state.request-of-another-between"}, Level: farmspec.Grey,
 			Precedent: "connect-cas issue 48; FrankenPHP GHSA-r3xh-3r3w-47gp",
 			Plant:     member(func(c *web.ServerConfig) { c.Sessions = sharedState(c.Sessions) }),
 		},
@@ -45,7 +46,7 @@ func init() {
 		Fault{
 			ID: "M317", Name: "what an application remembers is in the server's memory only", Violates: []string{"AJ-0.1", "AJ-1.1", "AJ-2.2"},
 			Convicts: []string{"state.in-database"}, Level: farmspec.White,
-			Plant: member(func(c *web.ServerConfig) { c.Sessions = ownMemory(c.Sessions, false) }),
+			Plant: member(func(c *web.ServerConfig) { c.Sessions = ownMemory(c.Sessions, bySession) }),
 		},
 		Fault{
 			ID: "M318", Name: "the open page begins a session", Violates: []string{"AJ-1.3"},
@@ -97,7 +98,7 @@ func init() {
 		},
 		Fault{
 			ID: "M323", Name: "an HTTP session created without a page is mapped to nothing", Violates: []string{"AJ-2.5"},
-			Convicts: []string{"http.created-without-page-inside", "http.created-without-page"}, Level: farmspec.Grey,
+			Convicts: []string{"http.created-without-page", "http.created-without-page-inside"}, Level: farmspec.Grey, Profile: claimed,
 			Plant: api(func(s web.Service) web.Service {
 				return serviceWith{Service: s, createHTTP: func(ctx context.Context, r reference.Presented, app string) (reference.HTTPSession, error) {
 					if _, err := s.Verify(ctx, r); err != nil {
@@ -373,6 +374,34 @@ func init() {
 			}),
 		},
 		Fault{
+			ID: "M365", Name: "every call for an HTTP session creates one", Violates: []string{"AJ-2.3"},
+			Convicts: []string{"http.first-calls-race"}, Level: farmspec.White,
+			Plant: api(func(s web.Service) web.Service {
+				var calls atomic.Int64
+				return serviceWith{Service: s, createHTTP: func(ctx context.Context, r reference.Presented, app string) (reference.HTTPSession, error) {
+					return s.CreateHTTP(ctx, r, fmt.Sprintf("%s (%d)", app, calls.Add(1)))
+				}}
+			}),
+		},
+		Fault{
+			ID: "M366", Name: "the newest HTTP session takes the place of the others", Violates: []string{"AJ-4.4"},
+			Convicts: []string{"http.registrations-race"}, Level: farmspec.White,
+			Plant: api(func(s web.Service) web.Service {
+				return serviceWith{Service: s, list: func(ctx context.Context, user string) ([]reference.SecuritySession, error) {
+					all, err := s.List(ctx, user)
+					for i, row := range all {
+						all[i].HTTP = row.HTTP[max(0, len(row.HTTP)-1):]
+					}
+					return all, err
+				}}
+			}),
+		},
+		Fault{
+			ID: "M367", Name: "an application keeps what it remembers in one variable for everybody", Violates: []string{"AJ-1.2"},
+			Convicts: []string{"state.many-browsers"}, Level: farmspec.Black, Precedent: "fields of a servlet",
+			Plant: member(func(c *web.ServerConfig) { c.Sessions = ownMemory(c.Sessions, byNobody) }),
+		},
+		Fault{
 			ID: "M362", Name: "the log-in form's own secret is not checked", Violates: []string{"AJ-3.2"},
 			Convicts: []string{"login.bad-begins-nothing"}, Level: farmspec.Black,
 			Plant: pages(func(h http.Handler) http.Handler { return anyForm(h, web.LoginPath) }),
@@ -410,17 +439,21 @@ type anyPassword struct{}
 
 func (anyPassword) Authenticate(context.Context, string, string) error { return nil }
 
-// ownMemory keeps what applications remember in the member's memory: by user,
-// beside the database, or by session, in place of it.
-func ownMemory(next reference.Sessions, byUser bool) reference.Sessions {
+// Whose memory an application's is.
+const (
+	bySession = "session"
+	byUser    = "user"
+	byNobody  = "all"
+)
+
+// ownMemory keeps what applications remember in the member's memory in place
+// of the database, for each session, each user, or everybody together.
+func ownMemory(next reference.Sessions, by string) reference.Sessions {
 	var mu sync.Mutex
 	users := map[reference.ID]string{}
 	kept := map[string]map[string]string{}
 	key := func(ref reference.ID, app string) string {
-		if byUser {
-			return users[ref] + " " + app
-		}
-		return ref.String() + " " + app
+		return map[string]string{bySession: ref.String(), byUser: users[ref]}[by] + " " + app
 	}
 	return memberWith{
 		Sessions: next,

@@ -109,7 +109,7 @@ func init() {
 		Fault{
 			ID: "F46", Name: "HTTP sessions belong to the user and outlive the session", Violates: []string{"WF-8.2", "AJ-3.4", "AJ-0.1"},
 			Convicts: []string{"timeout.ends-every-http-session", "state.gone-after-end"}, Level: farmspec.Black,
-			Plant: member(func(c *web.ServerConfig) { c.Sessions = ownMemory(c.Sessions, true) }),
+			Plant: member(func(c *web.ServerConfig) { c.Sessions = ownMemory(c.Sessions, byUser) }),
 		},
 		Fault{
 			ID: "M301", Name: "sessions time out after half of what is declared", Violates: []string{"WF-7.1"},
