@@ -74,7 +74,10 @@ func Whole(verdicts ...Verdict) Verdict {
 		return worst
 	}
 	rest := slices.DeleteFunc(slices.Clone(verdicts), func(v Verdict) bool { return v == Pass || v == Warn })
-	if len(rest) > 0 {
+	switch {
+	case slices.Contains(rest, Planned): // nothing even tries to see it
+		return Planned
+	case len(rest) > 0:
 		return Worst(rest...)
 	}
 	return Worst(verdicts...)
