@@ -30,11 +30,18 @@ func (j *judge) report(ctx context.Context, started time.Time) *farmspec.Report 
 	case j.stop != "":
 		r.Run.Complete, r.Run.Why = false, j.stop
 	}
-	r.Requirements = j.requirements(r.Results)
+	Conclude(r)
+	return r
+}
+
+// Conclude fills in what follows from a report's results: the ledger, the
+// claims, the two verdicts, the run's own and the exit code. A report read
+// from a file concludes the same if nobody changed it.
+func Conclude(r *farmspec.Report) {
+	r.Requirements = requirements(r)
 	r.Claims = claims(r.Requirements)
 	r.ClaimConformant, r.Hardened = profileVerdict("claim", r), profileVerdict("hardened", r)
 	r.Verdict, r.Exit = conclude(r)
-	return r
 }
 
 // Ledger is the catalogue before any run: for each requirement the scenarios
@@ -102,21 +109,25 @@ func Tally(m *farmspec.Matrix) {
 
 // requirements is the ledger of a run: each catalogue entry with the worst verdict of
 // its cases, by level and over all.
-func (j *judge) requirements(results []farmspec.Result) []farmspec.RequirementResult {
+func requirements(r *farmspec.Report) []farmspec.RequirementResult {
+	handoff := map[string]farmspec.Handoff{}
+	for _, t := range r.Targets {
+		handoff[t.Name] = t.Handoff
+	}
 	cases := map[string][]*farmspec.Result{}
-	for i := range results {
-		for _, id := range results[i].Requirements {
-			cases[id] = append(cases[id], &results[i])
+	for i := range r.Results {
+		for _, id := range r.Results[i].Requirements {
+			cases[id] = append(cases[id], &r.Results[i])
 		}
 	}
 	var ledger []farmspec.RequirementResult
 	for _, req := range farmspec.Catalogue() {
-		ledger = append(ledger, j.requirement(req, cases[req.ID]))
+		ledger = append(ledger, requirement(req, cases[req.ID], handoff))
 	}
 	return ledger
 }
 
-func (j *judge) requirement(req farmspec.Requirement, cases []*farmspec.Result) farmspec.RequirementResult {
+func requirement(req farmspec.Requirement, cases []*farmspec.Result, handoff map[string]farmspec.Handoff) farmspec.RequirementResult {
 	out := farmspec.RequirementResult{ID: req.ID, Verdict: farmspec.Planned, Reason: req.Planned}
 	if len(cases) == 0 {
 		if req.Planned == "" {
@@ -128,7 +139,7 @@ func (j *judge) requirement(req farmspec.Requirement, cases []*farmspec.Result) 
 	var all []farmspec.Verdict
 	why := map[farmspec.Verdict]string{}
 	for _, c := range cases {
-		verdict, reason := j.confirmed(req, c)
+		verdict, reason := confirmed(req, c, handoff[c.Target])
 		byLevel[c.Level] = append(byLevel[c.Level], verdict)
 		all = append(all, verdict)
 		if why[verdict] == "" {
@@ -149,17 +160,12 @@ func (j *judge) requirement(req farmspec.Requirement, cases []*farmspec.Result) 
 
 // confirmed is what a case says about a requirement: where the level can only
 // refute it, a pass is "not refuted", which is not an observation.
-func (j *judge) confirmed(req farmspec.Requirement, c *farmspec.Result) (farmspec.Verdict, string) {
+func confirmed(req farmspec.Requirement, c *farmspec.Result, h farmspec.Handoff) (farmspec.Verdict, string) {
 	if c.Verdict != farmspec.Pass {
 		return c.Verdict, c.Reason
 	}
-	for _, t := range j.targets {
-		if t.Name != c.Target {
-			continue
-		}
-		if why := req.Unconfirmed(c.Level, t.Handoff); why != "" {
-			return farmspec.Unobservable, fmt.Sprintf("not refuted at level %s; %s", c.Level, why)
-		}
+	if why := req.Unconfirmed(c.Level, h); why != "" {
+		return farmspec.Unobservable, fmt.Sprintf("not refuted at level %s; %s", c.Level, why)
 	}
 	return c.Verdict, ""
 }

@@ -2,7 +2,6 @@ package features
 
 import (
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -31,7 +30,7 @@ func Select(all []*Scenario, patterns []string, tags string) ([]*Scenario, error
 		for _, p := range patterns {
 			n := 0
 			for _, s := range all {
-				ok, err := Match(p, s.ID)
+				ok, err := farmspec.Match(p, s.ID)
 				if err != nil {
 					return nil, usage("select scenarios: %q is not a glob: %v", p, err)
 				}
@@ -62,13 +61,6 @@ func Select(all []*Scenario, patterns []string, tags string) ([]*Scenario, error
 		return nil, usage("select scenarios: no scenario matches the tag expression %q", tags)
 	}
 	return selected, nil
-}
-
-// Match reports whether an ID or glob names the ID. A * crosses the / of an
-// outline's rows, and an outline's own ID stands for all its rows.
-func Match(pattern, id string) (bool, error) {
-	ok, err := path.Match(strings.ReplaceAll(pattern, "/", "\x00"), strings.ReplaceAll(id, "/", "\x00"))
-	return ok || strings.HasPrefix(id, pattern+"/"), err
 }
 
 func knownTags(all []*Scenario, expression string) error {

@@ -149,7 +149,7 @@ func selectFaults(patterns []string) ([]mutant.Fault, error) {
 	var chosen []mutant.Fault
 	for _, p := range patterns {
 		matched := slices.DeleteFunc(slices.Clone(all), func(f mutant.Fault) bool {
-			ok, err := features.Match(p, f.ID)
+			ok, err := farmspec.Match(p, f.ID)
 			return err != nil || !ok
 		})
 		if len(matched) == 0 {
