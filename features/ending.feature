@@ -5,7 +5,7 @@ Feature: Sessions end by log-out, by a limit and by the administrator
 
   Rule: Log-out ends everything of the session, everywhere, at once
 
-    @logout.copies-refused @AJ-6.1 @ASVS-7.4.1 @WSTG-SESS-06 @fault:F38 @fault:F41 @fault:F09
+    @logout.copies-refused @AJ-6.1 @ASVS-7.4.1 @fault:F38 @fault:F41 @fault:F09
     Scenario: A token copied before log-out is refused at every server afterwards
       Given Ada is signed in
       And Mallory has a copy of Ada's token
@@ -86,7 +86,7 @@ Feature: Sessions end by log-out, by a limit and by the administrator
       When Ada opens the log-out page and does not send its form
       Then Ada is still signed in
 
-    @logout.forged @ASVS-3.5.1 @WSTG-SESS-05 @fault:M353
+    @logout.forged @ASVS-3.5.1 @fault:M353
     Scenario: A log-out that the farm's own form did not send changes nothing
       Given Ada is signed in
       When a page of Mallory's sends a log-out in Ada's browser

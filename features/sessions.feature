@@ -113,6 +113,24 @@ Feature: One security session for each log-in, one HTTP session for each applica
       Then it shows Ada's value
       And it shows no value of the other application on server 1
 
+    @http.forged-value @ASVS-3.5.1 @fault:M368
+    Scenario: A value that the application's own form did not send is not remembered
+      Given Ada is signed in
+      And Ada has given the application on server 1 a value
+      When a page of Mallory's sends the application on server 1 a value in Ada's browser
+      And Ada opens the application on server 1
+      Then it shows Ada's value
+      And it shows nothing of Mallory's
+
+    @http.value-in-address @ASVS-3.5.3 @fault:M369
+    Scenario: A value in an address is not remembered
+      Given Ada is signed in
+      And Ada has given the application on server 1 a value
+      When Ada follows a link of Mallory's with a value to the application on server 1
+      And Ada opens the application on server 1
+      Then it shows Ada's value
+      And it shows nothing of Mallory's
+
     @http.created-without-page @AJ-2.5 @level:G @needs:service @needs:admin @mode:claimed @fault:M323
     Scenario: An HTTP session created at the service, without a page, obeys the same relations
       Given Ada is signed in
@@ -273,7 +291,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       Then the farm refuses it
       And Ada is still signed in
 
-    @login.planted-token @AJ-3.2 @ASVS-7.2.4 @WSTG-SESS-03 @fault:F48
+    @login.planted-token @AJ-3.2 @ASVS-7.2.4 @fault:F48
     Scenario: A token planted before log-in is good for nothing after it
       Given Mallory is signed in
       When Ada's browser is given Mallory's current token

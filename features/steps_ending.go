@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 
 	"github.com/farmspec/farmspec"
@@ -35,6 +36,9 @@ func (w *world) registerEnding(s stepper) {
 	s.step(`the second log-out was answered as the first`, w.secondLogOutAsFirst)
 	s.step(`(\w+) opens the log-out page and does not send its form`, w.opensLogOutPage)
 	s.step(`a page of Mallory's sends a log-out in (\w+)'s browser`, w.forgesLogOut)
+
+	s.step(`a page of Mallory's sends `+appPattern+` a value in (\w+)'s browser`, w.forgesValue("POST"))
+	s.step(`(\w+) follows a link of Mallory's with a value to `+appPattern, w.followsLinkWithValue)
 
 	s.step(`(\w+) asks for the page on server (\d+) and the request is held (between verification and replacement|while the page is made)`, w.asksForPageHeld)
 	s.step(`(\w+) asks for `+appPattern+` and the request is held (while the page is made|while its HTTP session is registered)`, w.asksForAppHeld)
@@ -205,6 +209,44 @@ func (w *world) forgesLogOut(ctx context.Context, name string) error {
 		return fmt.Errorf("send a forged log-out: %w", x.Err)
 	}
 	return ctx.Err()
+}
+
+// forgesValue sends an application a value as a page on a neighbouring host
+// could: with all the browser's cookies and without what its form holds.
+func (w *world) forgesValue(method string) func(context.Context, string, int, string) error {
+	return func(ctx context.Context, which string, server int, name string) error {
+		p, err := w.person(ctx, name)
+		if err != nil {
+			return err
+		}
+		app, page, err := w.appOn(which, server)
+		if err != nil {
+			return err
+		}
+		m, err := w.member(server)
+		if err != nil {
+			return err
+		}
+		values := url.Values{app.Field: {w.newValue(&person{name: "Mallory", user: farmspec.User{Name: "mallory"}}, page)}}.Encode()
+		r := farmspec.Request{Method: method, URL: m.At(page.Path), Dest: "document", Cookies: farmspec.JarCookies, KeepCookies: true}
+		if method == "GET" {
+			r.URL += "?" + values
+		} else {
+			r.Header = map[string][]string{"Content-Type": {"application/x-www-form-urlencoded"}}
+			r.Body = values
+		}
+		x := p.browser.Send(ctx, r)
+		if x.Err != nil {
+			return fmt.Errorf("send a forged value: %w", x.Err)
+		}
+		p.at = m
+		w.keepToken(p, m)
+		return ctx.Err()
+	}
+}
+
+func (w *world) followsLinkWithValue(ctx context.Context, name, which string, server int) error {
+	return w.forgesValue("GET")(ctx, which, server, name)
 }
 
 // points are the places where a request is held, as steps call them.

@@ -5,9 +5,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -400,6 +403,16 @@ func init() {
 			ID: "M367", Name: "an application keeps what it remembers in one variable for everybody", Violates: []string{"AJ-1.2"},
 			Convicts: []string{"state.many-browsers"}, Level: farmspec.Black, Precedent: "fields of a servlet",
 			Plant: member(func(c *web.ServerConfig) { c.Sessions = ownMemory(c.Sessions, byNobody) }),
+		},
+		Fault{
+			ID: "M368", Name: "an application takes a value from any form", Violates: []string{"ASVS-3.5.1"},
+			Convicts: []string{"http.forged-value"}, Level: farmspec.Black,
+			Plant: pages(func(h http.Handler) http.Handler { return anyValue(h, http.MethodPost) }),
+		},
+		Fault{
+			ID: "M369", Name: "an application takes a value from an address", Violates: []string{"ASVS-3.5.3"},
+			Convicts: []string{"http.value-in-address"}, Level: farmspec.Black,
+			Plant: pages(func(h http.Handler) http.Handler { return anyValue(h, http.MethodGet) }),
 		},
 		Fault{
 			ID: "M362", Name: "the log-in form's own secret is not checked", Violates: []string{"AJ-3.2"},
@@ -888,5 +901,39 @@ func anyForm(h http.Handler, path string) http.Handler {
 			r.AddCookie(&http.Cookie{Name: name, Value: secret})
 		}
 		h.ServeHTTP(w, r)
+	})
+}
+
+// anyValue lets a value for the cart in by that method without its form: it
+// fetches the form on the browser's behalf and fills it.
+func anyValue(h http.Handler, method string) http.Handler {
+	field := web.Cart.Field()
+	secret := regexp.MustCompile(`name="csrf" value="([^"]+)"`)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		values := r.URL.Query()
+		if r.Method == http.MethodPost {
+			values = form(r)
+		}
+		if r.Method != method || values.Get(field) == "" || values.Has("csrf") {
+			h.ServeHTTP(w, r)
+			return
+		}
+		get := r.Clone(r.Context())
+		get.Method, get.URL.RawQuery, get.Body, get.ContentLength = http.MethodGet, "", http.NoBody, 0
+		shown := httptest.NewRecorder()
+		h.ServeHTTP(shown, get)
+		post := r.Clone(r.Context())
+		if found := secret.FindStringSubmatch(shown.Body.String()); found != nil {
+			values.Set("csrf", html.UnescapeString(found[1]))
+		}
+		body := values.Encode()
+		post.Method, post.URL.RawQuery = http.MethodPost, ""
+		post.Body, post.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+		post.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		post.Header.Del("Cookie")
+		for _, c := range shown.Result().Cookies() {
+			post.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+		}
+		h.ServeHTTP(w, post)
 	})
 }
