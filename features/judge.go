@@ -183,6 +183,16 @@ func (j *judge) runTarget(ctx context.Context, t *farmspec.Target) {
 	if len(want) == 0 {
 		return
 	}
+	if why := j.over(ctx); why != "" {
+		for _, p := range j.cases {
+			if p.target == t && p.verdict == "" {
+				r := j.result(p)
+				r.Verdict, r.Reason = farmspec.NotRun, why
+				j.ended(r)
+			}
+		}
+		return
+	}
 	var files []godog.Feature
 	for _, f := range j.features {
 		if _, ok := contents[f.path]; ok {
@@ -201,9 +211,12 @@ func (j *judge) runTarget(ctx context.Context, t *farmspec.Target) {
 				}
 				return w.begin(ctx, c)
 			})
+			sc.After(w.end)
+			if j.over(ctx) != "" {
+				return // whatever begins now runs no step
+			}
 			sc.StepContext().Before(w.beforeStep)
 			sc.StepContext().After(w.afterStep)
-			sc.After(w.end)
 			w.registerSteps(sc)
 		},
 		Options: &godog.Options{
@@ -240,13 +253,22 @@ func (j *judge) result(p *planned) *farmspec.Result {
 	}
 }
 
-func (j *judge) began(id farmspec.CaseID) (stop string) {
+// over says why no further case begins; "" where the run goes on.
+func (j *judge) over(ctx context.Context) string {
+	if ctx.Err() != nil {
+		return "the run was interrupted before this case"
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.stop == "" && j.Progress != nil {
+	return j.stop
+}
+
+func (j *judge) began(id farmspec.CaseID) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.Progress != nil {
 		j.Progress.Began(id)
 	}
-	return j.stop
 }
 
 func (j *judge) ended(r *farmspec.Result) {

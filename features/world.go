@@ -120,14 +120,11 @@ func (w *world) begin(ctx context.Context, c *planned) (context.Context, error) 
 	w.judge.slots <- struct{}{}
 	w.onEnd = append(w.onEnd, func() { <-w.judge.slots })
 	w.began = time.Now()
-	if why := w.judge.began(c.id()); why != "" {
+	if why := w.judge.over(ctx); why != "" {
 		w.result.Verdict, w.result.Reason = farmspec.NotRun, why
 		return ctx, godog.ErrSkip
 	}
-	if ctx.Err() != nil {
-		w.result.Verdict, w.result.Reason = farmspec.NotRun, "the run was interrupted before this case"
-		return ctx, godog.ErrSkip
-	}
+	w.judge.began(c.id())
 	timeout := w.judge.Timeout
 	if c.scenario.Time && !w.judge.clock(c.target) {
 		timeout += c.target.Limits.Idle * 3
@@ -239,6 +236,9 @@ func (w *world) end(ctx context.Context, _ *godog.Scenario, err error) (context.
 			w.failure = w.survivor(ctx)
 		case w.servedLast != nil:
 			w.failure = w.contrast(ctx)
+		}
+		if w.failure != nil && errors.Is(ctx.Err(), context.Canceled) {
+			w.failure = ctx.Err() // what an interrupted request brought is no observation
 		}
 		w.settle()
 		w.evidence(ctx, w.judge.Sparse)

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -54,12 +57,42 @@ func (p *process) listen(ctx context.Context, addr string) error {
 
 // take needs mu.
 func (p *process) take(ctx context.Context) error {
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", p.addr)
+	ln, err := listenTCP(ctx, p.addr)
 	if err != nil {
 		return fmt.Errorf("listen for %s: %w", p.name, err)
 	}
 	p.ln, p.addr = ln, ln.Addr().String()
 	return nil
+}
+
+// Ports drawn by listenTCP lie below those that systems draw for outgoing
+// connections, and none is drawn twice: a stopped process finds its port free
+// when it starts again.
+const firstPort, endPort = 12_000, 32_000
+
+var drawn sync.Map // port
+
+// listenTCP listens at an address; port 0 draws a free port.
+func listenTCP(ctx context.Context, addr string) (net.Listener, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || port != "0" {
+		return new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	}
+	for range 1000 {
+		n := firstPort + rand.IntN(endPort-firstPort)
+		if _, taken := drawn.LoadOrStore(n, true); taken {
+			continue
+		}
+		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(n)))
+		if err == nil {
+			return ln, nil
+		}
+		drawn.Delete(n)
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return nil, err
+		}
+	}
+	return new(net.ListenConfig).Listen(ctx, "tcp", addr)
 }
 
 // port is the process's port; it needs an earlier listen.
@@ -151,7 +184,11 @@ func (p *process) close() *running {
 	p.mu.Lock()
 	p.over = true
 	p.mu.Unlock()
-	return p.kill()
+	r := p.kill()
+	if n, err := strconv.Atoi(p.port()); err == nil {
+		drawn.Delete(n)
+	}
+	return r
 }
 
 // wait returns when the last request of an ended life is over. A nil life has none.
