@@ -31,6 +31,7 @@ type sessionsScene struct {
 	values map[string]map[string][]string
 	crowd  []*visitor
 	tabs   []*attempt
+	odd    *person       // whose session cookie is malformed
 	page   farmspec.Page // the one asked for before a log-in
 	asked  *farmspec.Visit
 	login  *farmspec.Exchange // the log-in that somebody copies
@@ -167,8 +168,6 @@ func (w *world) isSignedInOn(ctx context.Context, name, device string) error {
 	w.mu.Unlock()
 	return w.signIn(ctx, p, p.at)
 }
-
-// give and what follows: applications remember.
 
 func (w *world) hasGivenValue(ctx context.Context, name, which string, server int) error {
 	p, err := w.person(ctx, name)
@@ -654,8 +653,7 @@ func (w *world) callsForEveryApp(ctx context.Context, name string) error {
 	return w.calls(ctx, name, w.target.Apps)
 }
 
-// calls asks the service for HTTP sessions, all at once and, where the farm can
-// hold them, all together at the place where they are registered.
+// calls asks the service for HTTP sessions, all at once, each as another member.
 func (w *world) calls(ctx context.Context, name string, apps []farmspec.App) error {
 	p, err := w.person(ctx, name)
 	if err != nil {
@@ -862,16 +860,13 @@ func (w *world) hasMalformedCookie(ctx context.Context, name, how string) error 
 	for _, m := range w.target.Members {
 		w.give(p.browser, carried{value: value, domain: g.current().domain}, m)
 	}
+	w.sessions.odd = p
 	return nil
 }
 
 // isAskedAsWithoutCookie compares with somebody who has no cookie at all.
 func (w *world) isAskedAsWithoutCookie(ctx context.Context) error {
-	p, err := w.person(ctx, "Ada")
-	if err != nil {
-		return err
-	}
-	m := w.target.Members[0]
+	p, m := w.sessions.odd, w.target.Members[0]
 	page := w.home(m)
 	if err := w.witness(ctx, m, page); err != nil {
 		return err

@@ -14,9 +14,9 @@ import (
 // itself, which the claims leave open (D7).
 
 type timeScene struct {
-	// waiting are the people of whom one is to be served and one refused, by server.
+	// Of the two people at each server one is to be served and one refused.
 	inside, outside []*person
-	// plain is a token in the clear: by its stored form, or as a hand-off showed it.
+	// plain is a token in the clear, as the farm's key or a hand-off showed it.
 	plain farmspec.PlainToken
 }
 
