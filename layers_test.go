@@ -20,13 +20,14 @@ const module = "github.com/farmspec/farmspec"
 // folder; "." is package farmspec and "x/..." is x with everything below. A
 // folder that is not here is not drawn in ARCHITECTURE.md either.
 var arrows = map[string][]string{
-	"cmd/farmspec": {"features", "loadtest", "reports", "simfarm/...", "reference/...", "."},
+	"cmd/farmspec": {"features", "loadtest", "reports", "baseline", "bundle", "simfarm/...", "reference/...", "."},
 
 	// The sound farm does not know its faults: mutant breaks it from outside.
-	"simfarm":        {"simfarm/sim", "reference/web", "reference/memstore", "reference/sqlstore", "reference/model", "reference", "."},
-	"simfarm/mutant": {"simfarm", "reference/web", "reference", "."},
-	"simfarm/stub":   {"simfarm", "."},
-	"simfarm/sim":    {},
+	"simfarm":         {"simfarm/sim", "reference/web", "reference/memstore", "reference/sqlstore", "reference/model", "reference", "."},
+	"simfarm/mutant":  {"simfarm", "reference/web", "reference", "."},
+	"simfarm/variant": {"simfarm", "reference/web", "reference", "."},
+	"simfarm/stub":    {"simfarm", "."},
+	"simfarm/sim":     {},
 
 	"reference/web":        {"reference/saml", "reference"},
 	"reference/saml":       {"reference"},
@@ -42,6 +43,8 @@ var arrows = map[string][]string{
 	"features": {"reference/model", "."},
 	"loadtest": {"reference/model", "."},
 	"reports":  {"."},
+	"baseline": {"."},
+	"bundle":   {"."},
 
 	".": {},
 }
@@ -53,6 +56,7 @@ var testArrows = map[string][]string{
 	"loadtest":             {"simfarm/..."},
 	"simfarm":              {"features", "reference/storetest"},
 	"simfarm/mutant":       {"features"},
+	"simfarm/variant":      {"features"},
 	"simfarm/stub":         {"features"},
 	"reference":            {"reference/memstore", "reference/sqlstore", "reference/model"},
 	"reference/web":        {"reference/memstore"},
