@@ -49,9 +49,9 @@ func Select(all []*Scenario, patterns []string, tags string) ([]*Scenario, error
 	if tags == "" {
 		return selected, nil
 	}
-	expr, err := tagexpressions.Parse(tags)
+	expr, err := parseTags(tags)
 	if err != nil {
-		return nil, usage("select scenarios: tag expression %q: %v", tags, err)
+		return nil, usage("select scenarios: %v", err)
 	}
 	if err := knownTags(all, tags); err != nil {
 		return nil, err
@@ -61,6 +61,17 @@ func Select(all []*Scenario, patterns []string, tags string) ([]*Scenario, error
 		return nil, usage("select scenarios: no scenario matches the tag expression %q", tags)
 	}
 	return selected, nil
+}
+
+// parseTags parses a tag expression. The library panics on some that end too
+// early, such as "(@a or".
+func parseTags(tags string) (expr tagexpressions.Evaluatable, err error) {
+	defer func() {
+		if recover() != nil {
+			err = fmt.Errorf("tag expression %q could not be parsed because of a syntax error", tags)
+		}
+	}()
+	return tagexpressions.Parse(tags)
 }
 
 func knownTags(all []*Scenario, expression string) error {
