@@ -44,7 +44,7 @@ var arrows = map[string][]string{
 	"loadtest": {"reference/model", "."},
 	"reports":  {"."},
 	"baseline": {"."},
-	"bundle":   {"."},
+	"bundle":   {"features", "reports", "."}, // concludes again from what it reads
 
 	".": {},
 }
@@ -54,6 +54,7 @@ var arrows = map[string][]string{
 var testArrows = map[string][]string{
 	"features":             {"simfarm/..."},
 	"loadtest":             {"simfarm/..."},
+	"bundle":               {"simfarm"},
 	"simfarm":              {"features", "reference/storetest"},
 	"simfarm/mutant":       {"features"},
 	"simfarm/variant":      {"features"},
