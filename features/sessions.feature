@@ -31,7 +31,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
 
     @state.many-browsers @AJ-1.2 @fault:M367
     Scenario: Many people at once are each shown what they gave, and nothing of the others
-      When 40 people use the application on server 1 at the same time
+      When 30 people use the application on server 1 at the same time
       Then each of them was shown what he gave, and nothing of the others
 
     @state.request-of-another-between @AJ-1.2 @level:G @needs:holds @fault:F55
