@@ -115,6 +115,8 @@ func mend(err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		hint = "the disk is full: free some space or choose another folder with --out"
+	case errors.Is(err, syscall.EFBIG):
+		hint = "a limit on the size of files is reached (see ulimit -f): raise it or choose another folder with --out"
 	case errors.Is(err, syscall.EROFS):
 		hint = "the file system is read-only: choose another folder with --out"
 	case errors.Is(err, fs.ErrPermission):

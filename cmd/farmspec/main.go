@@ -50,7 +50,7 @@ Exit codes: 0 conformant, 1 nonconformant, 2 inconclusive or incomplete,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError(fmt.Errorf("%w%s\nsee `%s --help`", err, flagHint(c, err), c.CommandPath()))
 	})
-	root.AddCommand(newRun(), newList(), newMutants(), newServe())
+	root.AddCommand(newRun(), newList(), newMutants(), newServe(), newBaseline(), newBundle(), newVerify())
 	return root
 }
 
@@ -70,7 +70,7 @@ func execute(ctx context.Context, root *cobra.Command, args []string) int {
 	case errors.As(err, &usage), strings.HasPrefix(err.Error(), "unknown command"), strings.Contains(err.Error(), " arg(s), "):
 		code = farmspec.ExitUsage
 	}
-	if text := err.Error(); text != "" {
+	if text := strings.TrimSpace(err.Error()); text != "" {
 		fmt.Fprintln(root.ErrOrStderr(), "farmspec:", text)
 	}
 	return code

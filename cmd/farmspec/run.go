@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/farmspec/farmspec"
+	"github.com/farmspec/farmspec/baseline"
 	"github.com/farmspec/farmspec/features"
 	"github.com/farmspec/farmspec/reports"
 	"github.com/farmspec/farmspec/simfarm"
@@ -39,6 +41,7 @@ type runFlags struct {
 	features.Options
 	out, level, target             string
 	mode, policy, topology, replay string
+	knownFailures                  string
 	allProfiles, dryRun, verbose   bool
 }
 
@@ -74,6 +77,7 @@ together cover every value; with any of them, the one profile they name.`,
 	fl.StringVar(&f.topology, "topology", "", "topology: shared-domain, single-host or split-domain")
 	fl.StringVar(&f.replay, "replay", "", "answer to a spent token: reject or revoke-family")
 	fl.StringVar(&f.target, "target", "", "judge the one profile of this name, as reports print it")
+	fl.StringVar(&f.knownFailures, "known-failures", "", "list of failures that are known; they run, and the exit code tells what is not on the list")
 	fl.BoolVar(&f.allProfiles, "all-profiles", false, "judge every combination of mode, policy and topology")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "a line for every case")
 	return c
@@ -87,7 +91,21 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if f.Level, err = levelOf(f.level); err != nil {
 		return err
 	}
+	if f.Parallel < 0 || f.Timeout <= 0 || f.MaxWait < 0 {
+		return usageError(errors.New("--parallel and --max-wait must not be negative, and --timeout must be positive"))
+	}
 	options, err := f.profiles()
+	if err != nil {
+		return err
+	}
+	all, err := features.Scenarios(nil)
+	if err != nil {
+		return err
+	}
+	if _, err := features.Select(all, f.Run, f.Tags); err != nil {
+		return err // before anything is made
+	}
+	known, err := knownFailures(f.knownFailures)
 	if err != nil {
 		return err
 	}
@@ -119,17 +137,36 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	files, err := reports.Write(f.out, report)
-	if err != nil {
-		return usageError(err)
+	files, unwritten := reports.Write(f.out, report)
+	if unwritten != nil {
+		report.Exit = farmspec.ExitUsage // the tables below are all there is, and say so
 	}
 	if err := reports.Closing(c.OutOrStdout(), report, term, files...); err != nil {
 		return err
+	}
+	if unwritten != nil {
+		return usageError(unwritten)
+	}
+	if f.knownFailures != "" {
+		gate := baseline.NewGate(known, report, f.partial())
+		if _, err := fmt.Fprintf(c.OutOrStdout(), "\n%s", gate.Text(f.knownFailures)); err != nil {
+			return err
+		}
+		if gate.Exit != 0 {
+			return &exitError{Code: gate.Exit}
+		}
+		return nil
 	}
 	if report.Exit != 0 {
 		return &exitError{Code: report.Exit}
 	}
 	return nil
+}
+
+// partial reports whether the flags ask for less than everything.
+func (f *runFlags) partial() bool {
+	return len(f.Run) > 0 || f.Tags != "" || f.Level != farmspec.White || f.FailFast ||
+		f.target+f.mode+f.policy+f.topology+f.replay != ""
 }
 
 func levelOf(word string) (farmspec.Level, error) {
@@ -158,7 +195,7 @@ func (f *runFlags) profiles() ([]simfarm.Options, error) {
 		for _, o := range everyProfile() {
 			names = append(names, o.ProfileName())
 		}
-		return nil, usageError(fmt.Errorf("--target %q is no profile of the reference farm (did you mean %s?)", f.target, farmspec.Suggest(f.target, names)))
+		return nil, usageError(fmt.Errorf("--target %q is no profile of the reference farm%s", f.target, meant(f.target, names)))
 	case f.allProfiles && named:
 		return nil, usageError(fmt.Errorf("--all-profiles and --mode, --policy, --topology or --replay exclude each other"))
 	case f.allProfiles:
@@ -212,11 +249,15 @@ func oneOf[T ~string](flag, word string, known []T) (T, error) {
 	for _, k := range known {
 		words = append(words, string(k))
 	}
-	hint := ""
-	if near := farmspec.Suggest(word, words); near != "" {
-		hint = fmt.Sprintf(" (did you mean %s?)", near)
+	return "", usageError(fmt.Errorf("--%s %q: want %s%s", flag, word, strings.Join(words, ", "), meant(word, words)))
+}
+
+// meant suggests the known word nearest to a wrong one.
+func meant(word string, known []string) string {
+	if near := farmspec.Suggest(word, known); near != "" {
+		return fmt.Sprintf(" (did you mean %s?)", near)
 	}
-	return "", usageError(fmt.Errorf("--%s %q: want %s%s", flag, word, strings.Join(words, ", "), hint))
+	return ""
 }
 
 // open starts a farm for each profile.
