@@ -124,14 +124,15 @@ func Read(path string) (*farmspec.Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read results: %w", err)
 	}
-	r, err := parse(text)
+	r, err := Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("read results %s: %w", path, err)
 	}
 	return r, nil
 }
 
-func parse(text []byte) (*farmspec.Report, error) {
+// Parse reads the text of a results.json as strictly as [Read].
+func Parse(text []byte) (*farmspec.Report, error) {
 	var r farmspec.Report
 	if err := decode(text, "report", "run", farmspec.ReportSchema, compiled(), &r); err != nil {
 		return nil, err
