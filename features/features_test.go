@@ -10,22 +10,63 @@ import (
 )
 
 // TestReference judges the reference in every combination of hand-off mode,
-// rotation policy, topology and answer to spent tokens.
+// rotation policy and topology, with the two answers to spent tokens taking
+// turns. -short and the race detector, which is slow, have four profiles that
+// cover every value.
 func TestReference(t *testing.T) {
+	for _, o := range profiles() {
+		t.Run(o.ProfileName(), func(t *testing.T) {
+			farm, err := simfarm.Open(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = farm.Close() }()
+			features.Run(t, features.Options{Seed: 1}, farm.Target())
+		})
+	}
+}
+
+func profiles() []simfarm.Options {
+	if testing.Short() || raceDetector {
+		return []simfarm.Options{
+			{Handoff: farmspec.Sealed, Rotation: farmspec.Strict, Topology: farmspec.SharedDomain},
+			{Handoff: farmspec.Claimed, Rotation: farmspec.Strict, Topology: farmspec.SingleHost, Replay: farmspec.RevokeFamily},
+			{Handoff: farmspec.Direct, Rotation: farmspec.Coalesce, Topology: farmspec.SplitDomain},
+			{Handoff: farmspec.Sealed, Rotation: farmspec.ReadVerify, Topology: farmspec.SingleHost},
+		}
+	}
+	var all []simfarm.Options
 	for _, handoff := range []farmspec.Handoff{farmspec.Sealed, farmspec.Claimed, farmspec.Direct} {
 		for _, rotation := range []farmspec.Rotation{farmspec.Strict, farmspec.Coalesce, farmspec.ReadVerify} {
 			for _, topology := range []farmspec.Topology{farmspec.SharedDomain, farmspec.SingleHost, farmspec.SplitDomain} {
-				for _, replay := range []farmspec.Replay{farmspec.Reject, farmspec.RevokeFamily} {
-					o := simfarm.Options{Handoff: handoff, Rotation: rotation, Topology: topology, Replay: replay}
-					t.Run(o.ProfileName(), func(t *testing.T) {
-						farm, err := simfarm.Open(t.Context(), o)
-						if err != nil {
-							t.Fatal(err)
-						}
-						defer func() { _ = farm.Close() }()
-						features.Run(t, features.Options{Seed: 1}, farm.Target())
-					})
-				}
+				replay := []farmspec.Replay{farmspec.Reject, farmspec.RevokeFamily}[len(all)%2]
+				all = append(all, simfarm.Options{Handoff: handoff, Rotation: rotation, Topology: topology, Replay: replay})
+			}
+		}
+	}
+	return all
+}
+
+// TestEveryLevelHasAScenario holds the scenarios against the catalogue: what
+// it says a level can see of a requirement, some scenario looks at from there.
+func TestEveryLevelHasAScenario(t *testing.T) {
+	all, err := features.Scenarios(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, s := range all {
+		for _, id := range s.Requirements {
+			seen[id+" at "+string(s.Level)] = true
+		}
+	}
+	for _, req := range farmspec.Catalogue() {
+		if req.Planned != "" {
+			continue
+		}
+		for level := range req.Levels {
+			if at := req.ID + " at " + string(level); !seen[at] {
+				t.Errorf("no scenario looks at %s (%s: %s)", at, req.Title, req.Levels[level])
 			}
 		}
 	}

@@ -173,7 +173,7 @@ Feature: Every page brings a new token and spends the old one
       Then the farm refuses it
       And Ada's current token no longer works
 
-    @rotate.one-row @WF-4.2 @level:W @needs:database @needs:keys @fault:F12
+    @rotate.one-row @WF-4.2 @WF-4.1 @level:W @needs:database @needs:keys @fault:F12
     Scenario: The database holds one token for the session, the newest
       Given Ada is signed in
       And Ada has visited the page on server 2
