@@ -181,7 +181,7 @@ Feature: The first server opens the token and redirects to the second
       Then the farm serves Ada
       And the address server 1 sent her to has one hand-off
 
-    @handoff.first-server-builds-it @SY-21.1 @level:G @needs:trace @mode:claimed @mode:sealed @fault:M106
+    @handoff.first-server-builds-it @WF-1.5 @SY-21.1 @level:G @needs:trace @mode:claimed @mode:sealed @fault:M106
     Scenario: The first server itself builds the address with the token
       Given Ada is signed in
       When Ada asks server 1 for the page on server 2
@@ -244,7 +244,7 @@ Feature: The first server opens the token and redirects to the second
       And inside the farm server 1 did "handoff" before "redirect"
       And inside the farm server 1 did "handoff" at server 2 before the browser arrived
 
-    @handoff.direct-racer @WF-G.2 @mode:direct @fault:M121
+    @handoff.direct-racer @WF-1.5 @WF-G.2 @mode:direct @fault:M121
     Scenario: Whoever comes to the second server first, without having been sent, is refused
       Given Ada is signed in
       When Ada asks server 1 for the page on server 2 and stops at the redirect

@@ -220,7 +220,7 @@ func (w *world) asksWithPathParameter(ctx context.Context, who, kind string, ser
 
 func (w *world) cameAtOnce() error {
 	a := w.acts.attempt
-	ok := len(a.visit.Exchanges) == 1 && w.setsToken(a.final())
+	ok := len(a.exchanges()) == 1 && w.setsToken(a.final())
 	return w.expect(ok, a.final(), "one answer, with the page and a new token",
-		fmt.Sprintf("%d exchanges; new token: %s", len(a.visit.Exchanges), yesNo(w.setsToken(a.final()))))
+		fmt.Sprintf("%d exchanges; new token: %s", len(a.exchanges()), yesNo(w.setsToken(a.final()))))
 }

@@ -315,7 +315,7 @@ func (w *world) twoParts(t farmspec.PlainToken) string {
 }
 
 func (w *world) handoffHasTwoParts() error {
-	for _, x := range w.acts.attempt.visit.Exchanges {
+	for _, x := range w.acts.attempt.exchanges() {
 		if to := x.Location(); to != "" {
 			t, err := w.target.TokenIn(to)
 			lacks := ""
