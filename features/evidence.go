@@ -158,7 +158,8 @@ const minSecret = 8
 func (w *world) newRedactor(exchanges []recorded) *redactor {
 	secrets := map[string]bool{}
 	add := func(s string) {
-		if len(s) >= minSecret {
+		// A cookie may name a member, as one that says where the session went does.
+		if _, public := w.target.Member(s); len(s) >= minSecret && !public {
 			secrets[s] = true
 			secrets[url.QueryEscape(s)] = true
 		}
