@@ -1,11 +1,14 @@
 package simfarm_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -264,6 +267,24 @@ func TestClockHook(t *testing.T) {
 	}
 }
 
+// A body that the browser's side broke is no failure of a server.
+func TestFrontAnswersForBrokenBodies(t *testing.T) {
+	target := open(t, simfarm.Options{Topology: farmspec.SingleHost})
+	u, err := url.Parse(target.Members[0].URL)
+	must(t, err)
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", "127.0.0.1:"+u.Port())
+	must(t, err)
+	defer func() { _ = conn.Close() }()
+	_, err = fmt.Fprintf(conn, "POST /1/login HTTP/1.1\r\nHost: %s\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n", u.Host)
+	must(t, err)
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	must(t, err)
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode/100 != 4 {
+		t.Errorf("answered with status %d, want one that blames the request", answer.StatusCode)
+	}
+}
+
 func TestServiceHook(t *testing.T) {
 	target := open(t, simfarm.Options{})
 	v := signIn(t, target)
@@ -284,6 +305,14 @@ func TestServiceHook(t *testing.T) {
 	}
 	if err := svc.Verify(ctx, "server-9", tok); err == nil || errors.Is(err, farmspec.ErrRefused) {
 		t.Errorf("a member that does not exist: %v, want a failure and no refusal", err)
+	}
+	h := http.Header{}
+	must(t, svc.Authorize(h, "server-2"))
+	if h.Get("Authorization") == "" {
+		t.Error("Authorize gave the header no credential")
+	}
+	if err := svc.Authorize(h, "server-9"); err == nil {
+		t.Error("Authorize knows a member that does not exist")
 	}
 	next, err := svc.Renew(ctx, "server-2", tok)
 	must(t, err)
