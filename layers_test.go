@@ -20,7 +20,7 @@ const module = "github.com/farmspec/farmspec"
 // folder; "." is package farmspec and "x/..." is x with everything below. A
 // folder that is not here is not drawn in ARCHITECTURE.md either.
 var arrows = map[string][]string{
-	"cmd/farmspec": {"features", "loadtest", "reports", "baseline", "bundle", "simfarm/...", "reference/...", "."},
+	"cmd/farmspec": {"features", "targetfile", "loadtest", "reports", "baseline", "bundle", "simfarm/...", "reference/...", "."},
 
 	// The sound farm does not know its faults: mutant breaks it from outside.
 	"simfarm":         {"simfarm/sim", "reference/web", "reference/memstore", "reference/sqlstore", "reference/model", "reference", "."},
@@ -45,6 +45,8 @@ var arrows = map[string][]string{
 	"reports":  {"."},
 	"baseline": {"."},
 	"bundle":   {"features", "reports", "."}, // concludes again from what it reads
+
+	"targetfile": {"."},
 
 	".": {},
 }

@@ -1,0 +1,141 @@
+package targetfile
+
+// File is a target file as it is written. Its shape is what schema.json
+// publishes; the doc tags are its descriptions there. A field with
+// need:"yes" must be there, and words are the values a word may have.
+type File struct {
+	Name    string  `yaml:"name" doc:"Short name of the target in reports. Left out, it is made from the product's."`
+	Product Product `yaml:"product" need:"yes" doc:"What is tested."`
+
+	Topology string            `yaml:"topology" words:"single-host shared-domain split-domain" doc:"Whose cookie it is: single-host, one host name for all members (they differ by port or path); shared-domain, a host name each and one cookie for their common domain; split-domain, a host name each and a cookie for each. Left out, it is found from the members' addresses."`
+	Members  []MemberEntry     `yaml:"members" need:"yes" doc:"The web servers of the farm, each at its own address, not through a balancer. Two or more show that they share sessions."`
+	Resolve  map[string]string `yaml:"resolve" doc:"IP addresses of host names that no name server knows, such as members on one machine."`
+
+	Carrier    Carrier  `yaml:"carrier" need:"yes" doc:"How the browser carries its session."`
+	Companions []string `yaml:"companions" doc:"Cookies that a browser needs beside the session's: CSRF, affinity, one for each application."`
+	Handoff    Handoff  `yaml:"handoff" doc:"How one member passes the session to another by a redirect. Left out: none, members share the cookie."`
+	Rotation   Rotation `yaml:"rotation" doc:"When the session's token is replaced. Left out: none, one token for the life of the session."`
+	Replay     string   `yaml:"replay" words:"reject revoke-family" doc:"What a token that was replaced leads to: reject refuses it, revoke-family ends its session as well. Only with a rotation."`
+
+	Login  Login  `yaml:"login" need:"yes" doc:"How to log in."`
+	Logout Logout `yaml:"logout" doc:"How to log out. Left out: the farm has no log-out, and what needs one is unsupported."`
+	Echo   string `yaml:"echo" need:"yes" doc:"What a protected page shows of who is logged in, with {user} for the name: proof of whose session answered."`
+
+	Pages []PageEntry `yaml:"pages" need:"yes" doc:"Protected pages; at least one of kind html at each member."`
+	Apps  []AppEntry  `yaml:"apps" doc:"Pages that remember a value in the session, as a shopping cart does."`
+	Slow  *PageEntry  `yaml:"slow" doc:"A protected page that takes about a second, so that things happen meanwhile."`
+	Open  *PageEntry  `yaml:"open" doc:"A page that needs no session."`
+
+	Limits      Limits            `yaml:"limits" need:"yes" doc:"The time-outs the farm promises."`
+	MaxSessions int               `yaml:"max_sessions" doc:"How many sessions a user may have at once; 0 is no limit."`
+	Accounts    Accounts          `yaml:"accounts" need:"yes" doc:"Accounts to log in with. Four or more let scenarios run side by side."`
+	Features    map[string]string `yaml:"features" words:"yes no probe" keys:"return-to-page end-application concurrent-sessions" doc:"What the farm is able to do: yes must hold, no is not asked for and reported as unsupported, probe is tried and reported as not offered where it is absent. Left out: yes."`
+	Hooks       Hooks             `yaml:"hooks" doc:"Doors into the farm beside HTTP, as shell commands or HTTP requests."`
+	MaxWait     Duration          `yaml:"max_wait" doc:"The longest a scenario may wait where time cannot be moved, unless the command line says otherwise."`
+}
+
+// Product says what is tested.
+type Product struct {
+	Name    string `yaml:"name" need:"yes" doc:"The product's name."`
+	Version string `yaml:"version" doc:"Its version."`
+}
+
+// MemberEntry is one web server.
+type MemberEntry struct {
+	Name string `yaml:"name" need:"yes" doc:"Short and unique, such as server-1."`
+	URL  string `yaml:"url" need:"yes" doc:"Its base address, without a slash at the end."`
+}
+
+// Carrier says how the browser carries its session.
+type Carrier struct {
+	Kind string `yaml:"kind" words:"cookie path query" doc:"cookie; path, a path parameter such as ;jsessionid=; query, a query parameter. Left out: cookie."`
+	Name string `yaml:"name" need:"yes" doc:"The cookie's or the parameter's name, spelled as the farm does."`
+}
+
+// Handoff says how members pass a session on.
+type Handoff struct {
+	Mode      string `yaml:"mode" words:"none sealed claimed direct" need:"yes" doc:"none; sealed, an encrypted token in the redirect's address; claimed, session ID and timestamp there; direct, a reference there and the token from server to server."`
+	Parameter string `yaml:"parameter" doc:"The query parameter of a sealed or direct hand-off."`
+	ID        string `yaml:"id" doc:"The query parameter of the session ID in a claimed hand-off."`
+	Timestamp string `yaml:"timestamp" doc:"The query parameter of the timestamp, in milliseconds since 1970, in a claimed hand-off."`
+}
+
+// Rotation says when a token is replaced.
+type Rotation struct {
+	Policy string   `yaml:"policy" words:"none strict coalesce read-verify" need:"yes" doc:"none; strict, by every request; coalesce, likewise, with a grace period for the predecessor; read-verify, by pages and not by what they load."`
+	Grace  Duration `yaml:"grace" doc:"How long the predecessor stays good under coalesce."`
+}
+
+// Login says how to log in.
+type Login struct {
+	Kind     string `yaml:"kind" words:"form json basic" doc:"form, fill and send the form at path, hidden fields kept; json, post a JSON object to path; basic, HTTP Basic. Left out: form."`
+	Path     string `yaml:"path" need:"yes" doc:"Path of the log-in, below each member's address; of a protected page for basic."`
+	User     string `yaml:"user" doc:"Name of the user's field; for form and json."`
+	Password string `yaml:"password" doc:"Name of the password's field; for form and json."`
+}
+
+// Logout says how to log out.
+type Logout struct {
+	Path string `yaml:"path" need:"yes" doc:"Path of the page with the log-out form, or of the log-out itself for get and post."`
+	Kind string `yaml:"kind" words:"form get post" doc:"form, send the form on the page; get or post, ask for the path. Left out: form."`
+	Form string `yaml:"form" doc:"ID or name of the form, where the page has several."`
+}
+
+// PageEntry is a page.
+type PageEntry struct {
+	Path   string `yaml:"path" need:"yes" doc:"Its path, below each member's address."`
+	Member string `yaml:"member" doc:"The member that holds it. Left out: each member has it."`
+	Kind   string `yaml:"kind" words:"html jsp asp applet" doc:"What it is. Left out: html."`
+	Marker string `yaml:"marker" need:"yes" doc:"Text that only this page has, served in full, and neither the log-in page nor an error. {member} stands for the member's name, where the page shows it: that tells members apart."`
+	Echo   string `yaml:"echo" words:"yes no" doc:"Whether it shows the echo. Left out: yes, but for an applet, an open and a slow page."`
+}
+
+// AppEntry is a stateful page.
+type AppEntry struct {
+	Name   string   `yaml:"name" need:"yes" doc:"Short and unique."`
+	Path   string   `yaml:"path" need:"yes" doc:"Path of the page that shows the values, with a form that adds one."`
+	Member string   `yaml:"member" doc:"The member that holds it. Left out: each member has it, and the values are the same at each."`
+	Marker string   `yaml:"marker" need:"yes" doc:"Text that only this page has; see pages."`
+	Field  string   `yaml:"field" need:"yes" doc:"The form's field for a value to remember. The page shows every value remembered."`
+	End    string   `yaml:"end" doc:"Path of a form that ends this application's HTTP session and no other."`
+	Idle   Duration `yaml:"idle" doc:"Its own idle time-out. Left out: limits.http_idle."`
+}
+
+// Limits are promised time-outs.
+type Limits struct {
+	Idle      Duration `yaml:"idle" need:"yes" doc:"How long a session lives without a request. With a time-out below a minute, the scenarios about time can wait for it."`
+	Absolute  Duration `yaml:"absolute" doc:"How long a session lives at most, however busy. Left out: without end."`
+	HTTPIdle  Duration `yaml:"http_idle" doc:"The idle time-out of an application's HTTP session. Left out: idle."`
+	Tolerance Duration `yaml:"tolerance" doc:"How far the farm's clocks may be apart. Left out: 1s."`
+}
+
+// Accounts are what one can log in with: a list, or made-up names.
+type Accounts struct {
+	List     []Account `yaml:"list" doc:"Accounts that exist."`
+	Pattern  string    `yaml:"pattern" doc:"Names of accounts, with {n} for a number from 1 to count, instead of a list."`
+	Count    int       `yaml:"count" doc:"How many the pattern makes. Left out: 1000."`
+	Password string    `yaml:"password" form:"secret" doc:"The password of every account of the pattern; as in the list."`
+}
+
+// Account is one user.
+type Account struct {
+	User     string `yaml:"user" need:"yes" doc:"The name, as the echo shows it."`
+	Password string `yaml:"password" need:"yes" form:"secret" doc:"env:NAME takes it from the environment, file:PATH from the first line of a file (relative to this one), text: gives it here, for accounts that are worth nothing."`
+}
+
+// Hooks are doors into the farm beside HTTP.
+type Hooks struct {
+	Processes map[string]Process `yaml:"processes" doc:"How to stop and start the farm's parts: a member's name, service or database."`
+	Clock     Clock              `yaml:"clock" doc:"How to move the farm's time."`
+}
+
+// Process stops and starts one part.
+type Process struct {
+	Stop  string `yaml:"stop" need:"yes" doc:"A shell command, or POST and an address, that makes the part unreachable at once, as a crash would."`
+	Start string `yaml:"start" need:"yes" doc:"A shell command, or POST and an address, that brings it back at its old address."`
+}
+
+// Clock moves time.
+type Clock struct {
+	Advance string `yaml:"advance" need:"yes" doc:"A shell command, or POST and an address, that moves the time of every part forward by {seconds}."`
+}
