@@ -221,6 +221,25 @@ func (b *Browser) Submit(ctx context.Context, from *Visit, form string, values m
 	return b.visit(ctx, l)
 }
 
+// PostJSON sends a JSON body to an address, relative to the page where from
+// ended, as a script of that page would with fetch: cookies of the same origin
+// go along and are kept, redirects are followed. Errors are as for
+// [Browser.Follow].
+func (b *Browser) PostJSON(ctx context.Context, from *Visit, address, body string) (*Visit, error) {
+	p, err := shown(from)
+	if err != nil {
+		return nil, fmt.Errorf("post JSON: %w", err)
+	}
+	u := p.ref(address)
+	if u == nil {
+		return nil, fmt.Errorf("post JSON: its address is not one of http or https")
+	}
+	return b.visit(ctx, errand{
+		method: http.MethodPost, url: u, dest: "empty", page: p.url, policy: p.policy, cors: "use-credentials",
+		body: body, contentType: "application/json",
+	})
+}
+
 // shown is the page where a visit ended.
 func shown(v *Visit) (*page, error) {
 	if v == nil || len(v.Exchanges) == 0 {
@@ -690,7 +709,7 @@ func (b *Browser) exchange(ctx context.Context, method string, u *url.URL, heade
 		return x
 	}
 	defer resp.Body.Close()
-	x.Status, x.Header = resp.StatusCode, resp.Header
+	x.Status, x.Header, x.Closed = resp.StatusCode, resp.Header, resp.Close
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody+1))
 	if len(raw) > MaxBody {
 		raw, x.Truncated = raw[:MaxBody], true

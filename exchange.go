@@ -34,6 +34,8 @@ type Exchange struct {
 
 	// Reused says that the connection had carried an earlier exchange.
 	Reused bool
+	// Closed says that the server closes the connection after this answer.
+	Closed bool
 	// FromCache says that the browser's cache answered and nothing was sent.
 	FromCache bool
 }

@@ -46,6 +46,21 @@ func (f Form) Has(name string) bool {
 // it is no HTML.
 func Forms(x *Exchange) []Form { return parsePage(x).forms() }
 
+// Links returns the absolute addresses of the links on the page that x
+// brought, in its order: none if it is no HTML.
+func Links(x *Exchange) []string {
+	var all []string
+	p := parsePage(x)
+	for n := range p.elements() {
+		if (n.DataAtom == atom.A || n.DataAtom == atom.Area) && has(n, "href") {
+			if u := p.ref(attr(n, "href")); u != nil {
+				all = append(all, u.String())
+			}
+		}
+	}
+	return all
+}
+
 // page is a document as far as this browser understands one: no scripts run.
 type page struct {
 	doc    *html.Node // nil if it is no HTML

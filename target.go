@@ -118,6 +118,9 @@ type Target struct {
 	// user's name. It proves whose session answered.
 	UserEcho string
 
+	// Features are the abilities that the target speaks of; see [Target.Feature].
+	Features map[string]Support
+
 	Limits Limits
 	// MaxSessions is the documented number of concurrent sessions per user; zero is no limit.
 	MaxSessions int
@@ -144,15 +147,52 @@ type Carrier struct {
 // HandoffParams names the query parameters of the hand-off URL; see [Target.HandoffParams].
 type HandoffParams struct{ ID, Timestamp, Sealed string }
 
+// LoginKind names how name and password reach the farm.
+type LoginKind string
+
+// The kinds of log-in.
+const (
+	// FormLogin: a form on the page at the recipe's path. The empty kind is this one.
+	FormLogin LoginKind = "form"
+	// JSONLogin: a JSON object of the two fields, posted to the recipe's path as
+	// the script of the page there would. Where that leads is the script's own.
+	JSONLogin LoginKind = "json"
+	// BasicLogin: a request for the recipe's path with HTTP Basic credentials
+	// (RFC 7617), sent once; the session is what its answer brings.
+	BasicLogin LoginKind = "basic"
+)
+
 // LoginRecipe says how to log in: open Path on any member, fill the form's
-// two named fields, keep its hidden ones, submit.
+// two named fields, keep its hidden ones, submit; or post the two as JSON.
 type LoginRecipe struct {
+	// Kind is empty for FormLogin.
+	Kind                 LoginKind
 	Path                 string
 	UserField, PassField string
 }
 
-// LogoutRecipe says how to log out: open Path, submit the form found there.
-type LogoutRecipe struct{ Path string }
+// LogoutKind names how a log-out is asked for.
+type LogoutKind string
+
+// The kinds of log-out.
+const (
+	// FormLogout: a form on the page at the recipe's path. The empty kind is this one.
+	FormLogout LogoutKind = "form"
+	// GetLogout: a link to the recipe's path.
+	GetLogout LogoutKind = "get"
+	// PostLogout: an empty form posted to the recipe's path.
+	PostLogout LogoutKind = "post"
+)
+
+// LogoutRecipe says how to log out: open Path, submit the form found there; or
+// ask for Path itself. The zero value is a farm without a log-out.
+type LogoutRecipe struct {
+	// Kind is empty for FormLogout.
+	Kind LogoutKind
+	Path string
+	// Form is the ID or name of the form, where the page has several.
+	Form string
+}
 
 // Page is a protected resource.
 type Page struct {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net/http"
 	"runtime"
 	"slices"
 	"strings"
@@ -105,6 +106,9 @@ type judge struct {
 	byTarget map[*farmspec.Target]map[string]*planned // by file and name
 
 	slots chan struct{} // one for each scenario that may run at a time
+	// transports are shared by all browsers at a target, as connections have
+	// no part in a session.
+	transports map[*farmspec.Target]*http.Transport
 
 	mu      sync.Mutex // guards results, stop and calls to Progress
 	results map[farmspec.CaseID]*farmspec.Result
@@ -129,6 +133,10 @@ func newJudge(o Options, targets []*farmspec.Target) (*judge, error) {
 		return nil, err
 	}
 	j.slots = make(chan struct{}, j.Parallel)
+	j.transports = map[*farmspec.Target]*http.Transport{}
+	for _, t := range targets {
+		j.transports[t] = farmspec.NewTransport(t.Resolve)
+	}
 	j.cases = plan(selected, targets, &j.Options)
 	j.byTarget = map[*farmspec.Target]map[string]*planned{}
 	for _, p := range j.cases {
@@ -165,6 +173,9 @@ func (j *judge) run(ctx context.Context) (*farmspec.Report, error) {
 		})
 	}
 	_ = targets.Wait()
+	for _, t := range j.transports {
+		t.CloseIdleConnections()
+	}
 	return j.report(ctx, started), nil
 }
 

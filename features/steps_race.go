@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptrace"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/farmspec/farmspec"
@@ -27,12 +29,14 @@ type raceScene struct {
 
 // presenter is one browser of a race.
 type presenter struct {
-	browser      *farmspec.Browser
-	member       farmspec.Member
-	page         farmspec.Page
-	attempt      *attempt
-	got          carried
-	call, answer time.Duration
+	browser *farmspec.Browser
+	member  farmspec.Member
+	page    farmspec.Page
+	attempt *attempt
+	got     carried
+	// ready is when its connection stood and only the others were waited for;
+	// call is when its request left.
+	ready, call, answer time.Duration
 }
 
 func (w *world) registerRace(s stepper) {
@@ -79,21 +83,48 @@ func (w *world) lineUp(ctx context.Context, name string, n int) error {
 	return nil
 }
 
-// release lets all presenters go at one barrier and waits for them. Between
-// the barrier and the answers it calls meanwhile, if given.
+// meeting is how long presenters wait for each other at the barrier.
+const meeting = 2 * time.Second
+
+// release lets all presenters go at one barrier and waits for them: each has
+// its connection and sends nothing before the last one has. Between the
+// barrier and the answers it calls meanwhile, if given.
 func (w *world) release(ctx context.Context, meanwhile func() error) error {
 	var wg sync.WaitGroup
 	start := make(chan struct{})
+	var absent atomic.Int64
+	absent.Store(int64(len(w.race.presenters)))
+	late := time.AfterFunc(meeting, func() {
+		if absent.Swap(-1) > 0 { // whoever is missing finds the barrier open
+			close(start)
+		}
+	})
+	defer late.Stop()
 	for _, pr := range w.race.presenters {
+		var once sync.Once // not again at its redirects
+		arrive := func(httptrace.GotConnInfo) {
+			once.Do(func() {
+				pr.ready = time.Since(w.began)
+				if absent.Add(-1) == 0 {
+					close(start)
+				}
+				<-start
+				pr.call = time.Since(w.began)
+			})
+		}
 		wg.Go(func() {
-			<-start
-			pr.call = time.Since(w.began)
+			ctx := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: arrive})
 			pr.attempt = w.open(ctx, pr.browser, w.race.owner, pr.member.At(pr.page.Path), pr.page, "race")
 			pr.answer = time.Since(w.began)
+			once.Do(func() { // it got no connection
+				pr.ready, pr.call = pr.answer, pr.answer
+				if absent.Add(-1) == 0 {
+					close(start)
+				}
+			})
 			pr.got, _ = w.tokenAt(pr.browser, pr.member)
 		})
 	}
-	close(start)
 	var err error
 	if meanwhile != nil {
 		err = meanwhile()
@@ -121,11 +152,12 @@ func (w *world) presentAtOnce(ctx context.Context, n int, name string) error {
 	return nil
 }
 
-// overlapped reports whether any two presenters were under way together.
+// overlapped reports whether any two presenters were under way together: both
+// had come to the barrier before either had its answer.
 func (w *world) overlapped() bool {
 	for i, a := range w.race.presenters {
 		for _, b := range w.race.presenters[:i] {
-			if a.call < b.answer && b.call < a.answer {
+			if a.ready < b.answer && b.ready < a.answer {
 				return true
 			}
 		}

@@ -537,13 +537,17 @@ func (w *world) againWithoutCookie(ctx context.Context, name string) error {
 	line := p.browser.Dedicated()
 	defer line.Close()
 	send := func(cookies farmspec.CookieMode) (*attempt, *farmspec.Exchange) {
-		x := line.Send(ctx, farmspec.Request{URL: m.At(page.Path), Dest: "document", Cookies: cookies, KeepCookies: true})
+		// What comes back to a request without cookies is not hers to keep.
+		x := line.Send(ctx, farmspec.Request{URL: m.At(page.Path), Dest: "document", Cookies: cookies, KeepCookies: cookies == farmspec.JarCookies})
 		return w.judged(&farmspec.Visit{Exchanges: []*farmspec.Exchange{x}}, x.Err, p, page, asked(m, page)), x
 	}
-	first, _ := send(farmspec.JarCookies)
+	first, x := send(farmspec.JarCookies)
 	w.keepToken(p, m)
 	if err := w.needServed(first); err != nil {
 		return err
+	}
+	if x.Closed {
+		return &notOffered{m.Name + " closes each connection after one answer"}
 	}
 	second, x := send(farmspec.NoCookies)
 	if !x.Reused {
@@ -733,6 +737,13 @@ func (w *world) logsInAndStays(ctx context.Context, name string, server int) err
 		return err
 	}
 	login := w.target.Login
+	if login.Kind == farmspec.JSONLogin { // whose answer leads nowhere by itself
+		p.at = m
+		if _, err := w.logIn(ctx, p, m, p.user.Password); err != nil {
+			return fmt.Errorf("log in: %w", err)
+		}
+		return nil
+	}
 	visit, err := p.browser.Open(ctx, m.At(login.Path))
 	if err != nil {
 		return &failedControl{fmt.Sprintf("the log-in page of %s does not open: %v", m.Name, err)}
@@ -809,29 +820,37 @@ func (w *world) askUnsigned(ctx context.Context, name string, server int, page f
 	return ctx.Err()
 }
 
-// isAskedToLogIn expects the refusal to lead to the log-in form.
+// isAskedToLogIn expects the refusal to be a page on which one logs in, or to
+// have a link to it.
 func (w *world) isAskedToLogIn(ctx context.Context) error {
 	a := w.acts.attempt
 	if err := w.mustRefuse(ctx, a); err != nil {
 		return err
 	}
-	ok := slices.ContainsFunc(farmspec.Forms(a.final()), func(f farmspec.Form) bool {
-		return f.Has(w.target.Login.UserField) && f.Has(w.target.Login.PassField)
-	})
-	return w.expect(ok, a.final(), "the log-in form in place of the page", "a log-in form: "+yesNo(ok))
+	ok := w.hasLogIn(a.final()) || w.linkToLogIn(a.final()) != ""
+	return w.expect(ok, a.final(), "a log-in, or a link to it, in place of the page", "one is there: "+yesNo(ok))
 }
 
+// fillsForm logs in from the refusal, by its link where it is not a log-in
+// itself. Where a script logs in, its going on to the page is not seen here,
+// so the page is asked for again.
 func (w *world) fillsForm(ctx context.Context, name string) error {
 	p, err := w.person(ctx, name)
 	if err != nil {
 		return err
 	}
-	page := w.sessions.page
-	visit, err := p.browser.Submit(ctx, w.sessions.asked, "", map[string]string{
-		w.target.Login.UserField: p.user.Name, w.target.Login.PassField: p.user.Password,
-	})
-	if err != nil && visit == nil {
+	page, from := w.sessions.page, w.sessions.asked
+	if link := w.linkToLogIn(from.Final()); link != "" && !w.hasLogIn(from.Final()) {
+		if from, err = p.browser.Follow(ctx, from, link); err != nil {
+			return &violation{fmt.Sprintf("expected a link to the log-in that can be followed; %v", err)}
+		}
+	}
+	visit, err := w.fillLogIn(ctx, p, from, p.user.Password)
+	if err != nil && (visit == nil || visit == from) {
 		return &violation{fmt.Sprintf("expected a log-in form that can be filled; %v", err)}
+	}
+	if err == nil && w.target.Login.Kind == farmspec.JSONLogin {
+		visit, err = p.browser.Open(ctx, w.sessions.asked.Exchanges[0].URL)
 	}
 	w.acts.attempt = w.judged(visit, err, p, page, "log-in that leads to "+page.Path)
 	if m, ok := w.target.Member(page.Member); ok {
@@ -912,6 +931,9 @@ func (w *world) makesBadLogIn(ctx context.Context, name, how, whose string) erro
 			return &failedControl{"there is no log-in to copy"}
 		}
 		x := w.sessions.login
+		if !w.guardedLogIn(x) {
+			return &notOffered{"the log-in sends name and password and nothing that a copy would lack"}
+		}
 		p.browser.Send(ctx, farmspec.Request{
 			Method: x.Method, URL: x.URL, Body: x.RequestBody, Dest: "document", KeepCookies: true,
 			Header: map[string][]string{"Content-Type": x.RequestHeader["Content-Type"]},
@@ -929,6 +951,18 @@ func (w *world) makesBadLogIn(ctx context.Context, name, how, whose string) erro
 		return &failedControl{fmt.Sprintf("the log-in could not be made: %v", err)}
 	}
 	return ctx.Err()
+}
+
+// guardedLogIn reports whether a log-in carries more than the two fields, which
+// tells the farm's own form from a copy.
+func (w *world) guardedLogIn(x *farmspec.Exchange) bool {
+	if w.target.Login.Kind == farmspec.JSONLogin {
+		return false
+	}
+	fields, err := url.ParseQuery(x.RequestBody)
+	delete(fields, w.target.Login.UserField)
+	delete(fields, w.target.Login.PassField)
+	return err == nil && len(fields) > 0
 }
 
 func (w *world) isRefusedPage(ctx context.Context, name string, server int) error {

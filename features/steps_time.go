@@ -80,19 +80,28 @@ func (w *world) gracePasses(ctx context.Context) error {
 }
 
 func (w *world) almostAppIdlePasses(ctx context.Context, which string, server int) error {
-	app, _, err := w.appOn(which, server)
-	if err != nil {
-		return err
-	}
-	return w.pass(ctx, app.Idle-w.marginOf(app.Idle))
+	return w.appIdlePassesBut(ctx, which, server, w.marginOf)
 }
 
 func (w *world) allButTenSecondsOfAppIdlePass(ctx context.Context, which string, server int) error {
+	return w.appIdlePassesBut(ctx, which, server, func(time.Duration) time.Duration { return 10 * time.Second })
+}
+
+// appIdlePassesBut needs an application whose limit is reached before the
+// session's, and is longer than what is to remain of it.
+func (w *world) appIdlePassesBut(ctx context.Context, which string, server int, remains func(time.Duration) time.Duration) error {
 	app, _, err := w.appOn(which, server)
 	if err != nil {
 		return err
 	}
-	return w.pass(ctx, app.Idle-10*time.Second)
+	rest := remains(app.Idle)
+	switch {
+	case app.Idle > w.target.Limits.Idle-w.margin():
+		return &notOffered{"the HTTP sessions' idle time-out is not below the session's"}
+	case app.Idle <= rest:
+		return &notOffered{fmt.Sprintf("the application's idle time-out is no longer than %v", rest)}
+	}
+	return w.pass(ctx, app.Idle-rest)
 }
 
 // everyAppIdlePasses needs applications whose limit is well below the session's.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -172,10 +173,12 @@ func (w *world) use(t *farmspec.Target) {
 	if order(w.judge.Level) < order(farmspec.Grey) {
 		w.hooks.Service, w.hooks.Admin, w.hooks.Processes, w.hooks.Trace, w.hooks.Holds = nil, nil, nil, nil, nil
 	}
-	if w.transport != nil {
-		w.transport.CloseIdleConnections()
+	if t == w.of.target {
+		w.transport = w.judge.transports[t]
+		return
 	}
 	w.transport = farmspec.NewTransport(t.Resolve)
+	w.onEnd = append(w.onEnd, w.transport.CloseIdleConnections)
 }
 
 func (w *world) beforeStep(ctx context.Context, st *godog.Step) (context.Context, error) {
@@ -245,9 +248,6 @@ func (w *world) end(ctx context.Context, _ *godog.Scenario, err error) (context.
 	}
 	for _, f := range slices.Backward(w.onEnd) {
 		f()
-	}
-	if w.transport != nil {
-		w.transport.CloseIdleConnections()
 	}
 	w.result.Took = time.Since(w.began)
 	w.judge.ended(w.result)
@@ -363,8 +363,39 @@ func (w *world) now() time.Time {
 	return time.Now().Add(w.shift)
 }
 
-// pass lets the farm's time pass: by the clock hook, or by waiting.
+// pass lets the farm's time pass: by the clock hook, or by waiting. A browser
+// that drops its token meanwhile, for the age the farm gave it, gets it back:
+// the limit under test is the server's, which must hold for whoever keeps the
+// token (WF-7.3).
 func (w *world) pass(ctx context.Context, d time.Duration) error {
+	type kept struct {
+		browser *farmspec.Browser
+		at      farmspec.Member
+		token   carried
+	}
+	w.mu.Lock()
+	people := slices.Collect(maps.Values(w.people))
+	w.mu.Unlock()
+	var before []kept
+	for _, p := range people {
+		for _, m := range w.target.Members {
+			if t, ok := w.tokenAt(p.browser, m); ok {
+				before = append(before, kept{p.browser, m, t})
+			}
+		}
+	}
+	if err := w.letPass(ctx, d); err != nil {
+		return err
+	}
+	for _, k := range before {
+		if _, still := w.tokenAt(k.browser, k.at); !still {
+			w.give(k.browser, k.token, k.at)
+		}
+	}
+	return nil
+}
+
+func (w *world) letPass(ctx context.Context, d time.Duration) error {
 	w.mu.Lock()
 	w.disturbed = true
 	w.mu.Unlock()
@@ -400,22 +431,6 @@ func (w *world) member(n int) (farmspec.Member, error) {
 		return farmspec.Member{}, fmt.Errorf("server %d: the target has %d", n, len(w.target.Members))
 	}
 	return w.target.Members[n-1], nil
-}
-
-// logIn sends the log-in form and nothing else.
-func (w *world) logIn(ctx context.Context, p *person, m farmspec.Member, password string) (*farmspec.Visit, error) {
-	form, err := p.browser.Open(ctx, m.At(w.target.Login.Path))
-	if err != nil {
-		return form, fmt.Errorf("open the log-in page of %s: %w", m.Name, err)
-	}
-	if x := form.Final(); x.Err != nil {
-		return form, fmt.Errorf("open the log-in page of %s: %w", m.Name, x.Err)
-	}
-	visit, err := p.browser.Submit(ctx, form, "", map[string]string{
-		w.target.Login.UserField: p.user.Name, w.target.Login.PassField: password,
-	})
-	w.keepToken(p, m)
-	return visit, err
 }
 
 // signIn logs a person in at a member and proves it by a page: the baseline.

@@ -1,0 +1,67 @@
+package farmspec
+
+import "errors"
+
+// Support says whether a farm has an ability.
+type Support string
+
+// The answers. An ability that a target does not speak of is Yes.
+const (
+	// Yes: it is there, and where it is not, the farm fails.
+	Yes Support = "yes"
+	// No: it is not there, and what is about it is unsupported.
+	No Support = "no"
+	// Probe: it is tried, and where it is absent, not offered.
+	Probe Support = "probe"
+)
+
+// Features are the abilities that targets may decline and scenarios name in
+// @feature: tags, each with what it is.
+var Features = map[string]string{
+	"log-out":             "log-out ends the session",
+	"open-page":           "a page without state needs no session",
+	"applications":        "applications remember values in HTTP sessions",
+	"end-application":     "an application can end its HTTP session and leave the others",
+	"return-to-page":      "log-in leads to the page that was asked for",
+	"concurrent-sessions": "a user may have several sessions at once",
+}
+
+// Feature says whether the target has an ability. What its description shows
+// needs no word: without a log-out recipe there is no log-out.
+func (t *Target) Feature(name string) Support {
+	if s, ok := t.Features[name]; ok {
+		return s
+	}
+	absent := false
+	switch name {
+	case "log-out":
+		absent = t.Logout.Path == ""
+	case "open-page":
+		absent = t.Open == nil
+	case "applications":
+		absent = len(t.Apps) == 0
+	case "end-application":
+		absent = true
+		for _, a := range t.Apps {
+			absent = absent && a.EndPath == ""
+		}
+	case "concurrent-sessions":
+		absent = t.MaxSessions == 1
+	}
+	if absent {
+		return No
+	}
+	return Yes
+}
+
+// ErrNoHook is what a hook returns for what it cannot do at this farm.
+var ErrNoHook = errors.New("the target's hook cannot do this")
+
+// AccountPool is what [Accounts] that are few implement as well.
+type AccountPool interface {
+	Accounts
+	// Size is how many accounts there are; New waits for one while all are lent.
+	Size() int
+	// Return takes an account back.
+	Return(User)
+}

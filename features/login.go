@@ -1,0 +1,79 @@
+package features
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/farmspec/farmspec"
+)
+
+// Log-in by the target's recipe.
+
+// logIn sends the log-in and nothing else.
+func (w *world) logIn(ctx context.Context, p *person, m farmspec.Member, password string) (*farmspec.Visit, error) {
+	page, err := p.browser.Open(ctx, m.At(w.target.Login.Path))
+	if err != nil {
+		return page, fmt.Errorf("open the log-in page of %s: %w", m.Name, err)
+	}
+	if x := page.Final(); x.Err != nil {
+		return page, fmt.Errorf("open the log-in page of %s: %w", m.Name, x.Err)
+	}
+	visit, err := w.fillLogIn(ctx, p, page, password)
+	w.keepToken(p, m)
+	return visit, err
+}
+
+// fillLogIn sends name and password from the page where from ended.
+func (w *world) fillLogIn(ctx context.Context, p *person, from *farmspec.Visit, password string) (*farmspec.Visit, error) {
+	values := map[string]string{w.target.Login.UserField: p.user.Name, w.target.Login.PassField: password}
+	if w.target.Login.Kind != farmspec.JSONLogin {
+		return p.browser.Submit(ctx, from, "", values)
+	}
+	m, ok := w.target.MemberOf(from.Final().URL)
+	if !ok {
+		return from, fmt.Errorf("log in: the log-in page is on no server of the farm")
+	}
+	body, err := json.Marshal(values)
+	if err != nil {
+		return from, fmt.Errorf("log in: %w", err)
+	}
+	visit, err := p.browser.PostJSON(ctx, from, m.At(w.target.Login.Path), string(body))
+	if err == nil && visit.Final().Err != nil {
+		err = fmt.Errorf("log in: %w", visit.Final().Err)
+	}
+	return visit, err
+}
+
+// hasLogIn reports whether an answer is a page on which one logs in.
+func (w *world) hasLogIn(x *farmspec.Exchange) bool {
+	login := w.target.Login
+	if login.Kind == farmspec.JSONLogin {
+		return w.leadsToLogIn(x.URL)
+	}
+	return slices.ContainsFunc(farmspec.Forms(x), func(f farmspec.Form) bool {
+		return f.Has(login.UserField) && f.Has(login.PassField)
+	})
+}
+
+// linkToLogIn is the address of the log-in page to which an answer has a link, or "".
+func (w *world) linkToLogIn(x *farmspec.Exchange) string {
+	for _, to := range farmspec.Links(x) {
+		if w.leadsToLogIn(to) {
+			return to
+		}
+	}
+	return ""
+}
+
+// leadsToLogIn reports whether an address is a member's log-in page.
+func (w *world) leadsToLogIn(address string) bool {
+	m, ok := w.target.MemberOf(address)
+	if !ok {
+		return false
+	}
+	path, _, _ := strings.Cut(address, "?")
+	return path == m.At(w.target.Login.Path)
+}
