@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -219,6 +220,13 @@ func (o *op) model(session string, members []member) model.Op {
 	m := model.Op{
 		Client: "browser-" + strconv.Itoa(int(o.browser)), Kind: opKinds[o.kind], Session: session,
 		Presented: o.presented.String(), Issued: o.issued.String(), Call: o.call, Return: o.ret, Outcome: opOutcomes[o.outcome],
+	}
+	if _, part, cut := strings.Cut(session, "/"); cut { // the token at a cut is in both parts
+		for _, token := range []*string{&m.Presented, &m.Issued} {
+			if *token != "" {
+				*token += "/" + part
+			}
+		}
 	}
 	if o.member >= 0 && int(o.member) < len(members) {
 		m.Member = members[o.member].name

@@ -17,13 +17,13 @@ type jar struct{ cookies []cookie }
 
 // cookie is kept as the pair that is sent.
 type cookie struct {
-	pair    string // name=value
-	nameLen int
+	pair    string // name=value, or the value alone where there is no name
+	nameLen int    // -1 where there is no name
 	scope   *rule
 	expires int64 // nanoseconds since 1970; zero is the end of the session
 }
 
-func (c *cookie) name() string  { return c.pair[:c.nameLen] }
+func (c *cookie) name() string  { return c.pair[:max(0, c.nameLen)] }
 func (c *cookie) value() string { return c.pair[c.nameLen+1:] }
 
 // maxCookies bounds a jar against a farm that makes up names. Browsers keep
@@ -89,8 +89,11 @@ func (j *jar) drop(name string) {
 func (j *jar) set(rs *rules, o *origin, u *url.URL, line string, now int64) (name, value string, ok bool) {
 	pair, attributes, _ := strings.Cut(line, ";")
 	name, value, named := strings.Cut(pair, "=")
+	if !named {
+		name, value = "", name
+	}
 	name, value = strings.Trim(name, " \t"), strings.Trim(value, " \t")
-	if !named || len(name)+len(value) > 4096 || strings.ContainsAny(line, "\t\x00\x7f") {
+	if name == "" && (value == "" || strings.HasPrefix(value, "__")) || len(name)+len(value) > 4096 || strings.ContainsAny(line, "\t\x00\x7f") {
 		return name, value, false
 	}
 	r := rs.find(o, u, name, attributes, now)
@@ -123,7 +126,11 @@ func (j *jar) set(rs *rules, o *origin, u *url.URL, line string, now int64) (nam
 	j.cookies = append(j.cookies, cookie{})
 	copy(j.cookies[at+1:], j.cookies[at:])
 	// A copy: the field is part of a string with the answer's whole header.
-	j.cookies[at] = cookie{pair: name + "=" + value, nameLen: len(name), scope: r, expires: r.until(now)}
+	c := cookie{pair: name + "=" + value, nameLen: len(name), scope: r, expires: r.until(now)}
+	if name == "" {
+		c.pair, c.nameLen = strings.Clone(value), -1
+	}
+	j.cookies[at] = c
 	return name, j.cookies[at].value(), true
 }
 

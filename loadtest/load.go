@@ -411,6 +411,9 @@ func (l *load) fill(r *farmspec.LoadReport, t *tally, p Pace) {
 	r.Plan.Pacer = p.Text
 	r.Run.Started = t.started
 	t.report(r, t.until)
+	if r.Outcomes[farmspec.LoadAccepted] == 0 {
+		l.note("Nothing was served in the time that counts.")
+	}
 	if n := r.Arrivals.Missed; n > 0 {
 		l.note("%d arrivals were missed: no browser was free for them in time. Latencies are without them.", n)
 	}
@@ -591,7 +594,9 @@ func (l *load) stage(ctx context.Context, p Pace, name string, results vegeta.En
 		l.gather(t, p, name, gathering)
 	}()
 	l.Engine.drive(ctx, s, t.started, func(a Arrival) { l.serve(lend, views, t, a) })
-	t.until = min(time.Since(t.started), t.end)
+	if t.until = t.end; ctx.Err() != nil {
+		t.until = min(time.Since(t.started), t.end)
+	}
 	close(gathering)
 	<-gathered
 	if t.resultErr != nil {
@@ -873,7 +878,7 @@ func exitOf(r *farmspec.LoadReport) int {
 	switch {
 	case r.Truth.Verdict == farmspec.Fail:
 		return farmspec.ExitNonconformant
-	case r.Truth.Verdict != farmspec.Pass || !r.Run.Complete:
+	case r.Truth.Verdict != farmspec.Pass, !r.Run.Complete, r.Outcomes[farmspec.LoadAccepted] == 0:
 		return farmspec.ExitInconclusive
 	}
 	return farmspec.ExitConformant
