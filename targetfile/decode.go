@@ -125,7 +125,7 @@ func (d *decoder) value(n ast.Node, v reflect.Value, path string, tag reflect.St
 	if v.Type() == reflect.TypeFor[Duration]() {
 		text, ok := scalar(n)
 		t, err := time.ParseDuration(text)
-		if !ok || err != nil || t < 0 {
+		if !ok || err != nil || t <= 0 {
 			d.fault(lineOf(n), "write it like 90s, 30m or 12h", "%s is %s, not a length of time", named(path), shown(n))
 			return
 		}

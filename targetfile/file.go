@@ -29,7 +29,7 @@ type File struct {
 	Limits      Limits            `yaml:"limits" need:"yes" doc:"The time-outs the farm promises."`
 	MaxSessions int               `yaml:"max_sessions" doc:"How many sessions a user may have at once; 0 is no limit."`
 	Accounts    Accounts          `yaml:"accounts" need:"yes" doc:"Accounts to log in with. Four or more let scenarios run side by side."`
-	Features    map[string]string `yaml:"features" words:"yes no probe" keys:"return-to-page end-application concurrent-sessions" doc:"What the farm is able to do: yes must hold, no is not asked for and reported as unsupported, probe is tried and reported as not offered where it is absent. Left out: yes."`
+	Features    map[string]string `yaml:"features" words:"yes no probe" keys:"log-out open-page applications end-application return-to-page concurrent-sessions" doc:"What the farm is able to do: yes must hold, no is not asked for and reported as unsupported, probe is tried and reported as not offered where it is absent. Left out: yes."`
 	Hooks       Hooks             `yaml:"hooks" doc:"Doors into the farm beside HTTP, as shell commands or HTTP requests."`
 	MaxWait     Duration          `yaml:"max_wait" doc:"The longest a scenario may wait where time cannot be moved, unless the command line says otherwise."`
 }
@@ -103,8 +103,8 @@ type AppEntry struct {
 
 // Limits are promised time-outs.
 type Limits struct {
-	Idle      Duration `yaml:"idle" need:"yes" doc:"How long a session lives without a request. With a time-out below a minute, the scenarios about time can wait for it."`
-	Absolute  Duration `yaml:"absolute" doc:"How long a session lives at most, however busy. Left out: without end."`
+	Idle      Duration `yaml:"idle" need:"yes" doc:"How long a session lives without a request; where only its whole life is bounded, the same as absolute. With a time-out below a minute, the scenarios about time can wait for it."`
+	Absolute  Duration `yaml:"absolute" doc:"How long a session lives at most, however busy. Left out: without bound."`
 	HTTPIdle  Duration `yaml:"http_idle" doc:"The idle time-out of an application's HTTP session. Left out: idle."`
 	Tolerance Duration `yaml:"tolerance" doc:"How far the farm's clocks may be apart. Left out: 1s."`
 }
@@ -112,8 +112,8 @@ type Limits struct {
 // Accounts are what one can log in with: a list, or made-up names.
 type Accounts struct {
 	List     []Account `yaml:"list" doc:"Accounts that exist."`
-	Pattern  string    `yaml:"pattern" doc:"Names of accounts, with {n} for a number from 1 to count, instead of a list."`
-	Count    int       `yaml:"count" doc:"How many the pattern makes. Left out: 1000."`
+	Pattern  string    `yaml:"pattern" doc:"Names of accounts, with {n} for a number from 1 to count, instead of a list; {nnn} has three digits."`
+	Count    int       `yaml:"count" doc:"How many the pattern makes. Left out: 100, or what the digits allow."`
 	Password string    `yaml:"password" form:"secret" doc:"The password of every account of the pattern; as in the list."`
 }
 
