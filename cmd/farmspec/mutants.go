@@ -74,7 +74,7 @@ func (f *mutantFlags) run(c *cobra.Command) error {
 	var mu sync.Mutex
 	each := func(n int, do func(i int) error) error {
 		var g errgroup.Group
-		g.SetLimit(runtime.GOMAXPROCS(0))
+		g.SetLimit(2 * runtime.GOMAXPROCS(0)) // a farm waits half of its time
 		for i := range n {
 			g.Go(func() error {
 				if ctx.Err() != nil {
@@ -101,6 +101,7 @@ func (f *mutantFlags) run(c *cobra.Command) error {
 	if err == nil && f.pairs {
 		pairs := pairsOf(faults, m.Faults)
 		m.Pairs = make([]farmspec.PairResult, len(pairs))
+		progress = reports.NewCounter(c.OutOrStdout(), terminal(c.OutOrStdout()), "pairs", len(pairs))
 		err = each(len(pairs), func(i int) error {
 			r, err := judgePair(ctx, pairs[i][0], pairs[i][1], o)
 			if err != nil {
@@ -109,6 +110,7 @@ func (f *mutantFlags) run(c *cobra.Command) error {
 			mu.Lock()
 			defer mu.Unlock()
 			m.Pairs[i] = r
+			progress.Done(r.Killed)
 			return nil
 		})
 	}
