@@ -16,14 +16,14 @@ type result struct {
 	outcome string
 	member  int // that answered last, or -1
 	status  int
-	hops    int
-	page    *page // nil where it was none
+	bytes   uint64 // of the pages that answered
+	page    *page  // nil where it was none
 	detail  string
 }
 
 func (r *result) ended(c *click) {
 	r.member, r.status = c.member, c.a.status
-	r.hops += c.hops
+	r.bytes += uint64(len(c.a.body))
 }
 
 // act does what the dice want with a browser that has a session; one without

@@ -483,7 +483,7 @@ func (l *load) prepare(ctx context.Context) error {
 	close(next)
 	wg.Wait()
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && done < len(l.browsers):
 		return fmt.Errorf("log in: interrupted with %d of %d browsers ready", in, len(l.browsers))
 	case in == 0:
 		return &NotReadyError{causes}

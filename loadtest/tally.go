@@ -111,8 +111,19 @@ type tally struct {
 func newTally(warmUp, duration time.Duration, members []member, results vegeta.Encoder) *tally {
 	t := &tally{warmUp: warmUp, end: warmUp + duration, members: members, results: results,
 		all: *newRow(fine), service: newHistogram(fine), recent: newHistogram(coarse), byMember: make([]*row, len(members))}
-	t.every = max(time.Second, (t.end / 600).Round(time.Second))
+	t.every = intervalOf(t.end)
 	return t
+}
+
+// intervalOf is the shortest round interval that divides a run into at most 200.
+func intervalOf(run time.Duration) time.Duration {
+	for unit := 100 * time.Millisecond; ; unit *= 10 {
+		for _, n := range []time.Duration{1, 2, 5} {
+			if run <= 200*n*unit {
+				return n * unit
+			}
+		}
+	}
 }
 
 func (t *tally) put(r record) {
@@ -202,7 +213,7 @@ func (t *tally) take(r *record) {
 // there: a refusal that came as a page or a redirect has code 401, and an
 // arrival without an answer has none.
 func (t *tally) vegeta(r *record) *vegeta.Result {
-	v := &vegeta.Result{Attack: r.action.String(), Seq: r.n, Code: uint16(r.status), Timestamp: t.started.Add(r.due), Latency: r.end - r.due, Method: "GET", URL: "/"}
+	v := &vegeta.Result{Attack: r.action.String(), Seq: r.n, Code: uint16(r.status), Timestamp: t.started.Add(r.due), Latency: r.end - r.due, BytesIn: r.bytes, Method: "GET", URL: "/"}
 	if r.page != nil {
 		v.URL = r.page.at[r.page.holder].String()
 	} else if r.member >= 0 {

@@ -184,12 +184,22 @@ func newChart(d drawing) chart {
 	return c
 }
 
-func f1(v float64) string       { return fmt.Sprintf("%.1f", v) }
-func round1(v float64) float64  { return math.Round(v*10) / 10 }
-func nanos(v float64) string    { return short(time.Duration(v)) }
-func perSec(v float64) string   { return digits(v) + "/s" }
-func atSecond(v float64) string { return clock(time.Duration(v * 1e9)) }
-func number(v float64) string   { return fmt.Sprintf("%.0f", v) }
+func f1(v float64) string      { return fmt.Sprintf("%.1f", v) }
+func round1(v float64) float64 { return math.Round(v*10) / 10 }
+func nanos(v float64) string   { return short(time.Duration(v)) }
+func perSec(v float64) string  { return digits(v) + "/s" }
+
+func number(v float64) string { return fmt.Sprintf("%.0f", v) }
+
+// atSecond shows an instant of a run, "1:05" or "1:05.4".
+func atSecond(v float64) string {
+	d := time.Duration(math.Round(v*10)) * time.Second / 10
+	text := clock(d.Truncate(time.Second))
+	if tenth := d % time.Second; tenth > 0 {
+		text += fmt.Sprintf(".%d", tenth*10/time.Second)
+	}
+	return text
+}
 
 // niceStep is the next of 1, 2 and 5 times a power of ten.
 func niceStep(v float64) float64 {

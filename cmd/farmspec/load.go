@@ -131,7 +131,7 @@ func (f *loadFlags) check() error {
 	if f.Browsers < 1 {
 		return fmt.Errorf("--browsers %d: want 1 or more", f.Browsers)
 	}
-	if f.Probe < 0 || f.Probe > 1 {
+	if !(f.Probe >= 0 && f.Probe <= 1) { // NaN too
 		return fmt.Errorf("--probe %v: want a share, 0 to 1", f.Probe)
 	}
 	if f.Probe == 0 {
