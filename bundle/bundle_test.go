@@ -7,8 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -58,7 +56,7 @@ func report(t *testing.T, whole bool) *farmspec.Report {
 			if !slices.Contains(r.Plan, id) {
 				r.Results = append(r.Results, farmspec.Result{
 					CaseID: id, Name: s.Name, Feature: s.Feature, File: s.File, Line: s.Line, Requirements: s.Requirements, Level: s.Level, Tags: s.Tags,
-					Steps: []farmspec.Step{}, Verdict: farmspec.Disabled, Reason: "left out", Repeat: "farmspec run",
+					Verdict: farmspec.Disabled, Reason: "left out", Repeat: "farmspec run",
 				})
 			}
 		}
@@ -77,15 +75,22 @@ func conclude(r *farmspec.Report) {
 	features.Conclude(r)
 }
 
+// text is the report's JSON, without the pages that a writer makes too.
 func text(t *testing.T, r *farmspec.Report) []byte {
 	t.Helper()
-	files, err := reports.Write(t.TempDir(), r)
+	for i := range r.Results {
+		if x := &r.Results[i]; x.Steps == nil {
+			x.Steps = []farmspec.Step{}
+		}
+	}
+	for i := range r.Claims {
+		if x := &r.Claims[i]; x.Requirements == nil {
+			x.Requirements = []string{}
+		}
+	}
+	b, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
-	}
-	b, err := os.ReadFile(files[0])
-	if err != nil || filepath.Base(files[0]) != reports.ResultsFile {
-		t.Fatalf("%s: %v", files[0], err)
 	}
 	return b
 }
@@ -214,13 +219,7 @@ func TestSignedAndYetWrong(t *testing.T) {
 			if tc.report != nil {
 				tc.report(r)
 			}
-			results, err := json.Marshal(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if whole := len(r.Plan) == len(r.Results); whole {
-				results = text(t, r)
-			}
+			results := text(t, r)
 			ids, _, err := suite()
 			if err != nil {
 				t.Fatal(err)

@@ -71,7 +71,7 @@ func TestWriteMatrix(t *testing.T) {
 	for want, why := range map[string]string{
 		`<td class="e n" title="F1: rotate.old-token-refused convicts it and is named for it"`: "a kill by the named scenario",
 		`<td class="e o" title="F1: time.idle-limit convicts it too"`:                          "a kill by another",
-		`<td class="m" title="F2: rotate.race/three is named for it and does not convict it"`:  "a named scenario that is silent",
+		`<td class="m" title="F2: time.absolute is named for it and does not convict it"`:      "a named scenario that is silent",
 		`<td class="n" title="F2: rotate.race/two convicts it and is named for it"`:            "an outline's name stands for its rows",
 		"2 of 4": "equivalent faults do not count",
 		"F3 hides F1; the pair is still convicted":              "a pair that masks one",
@@ -88,6 +88,9 @@ func TestWriteMatrix(t *testing.T) {
 		if !bytes.Contains(page, []byte(want)) {
 			t.Errorf("the page does not hold %q (%s)", want, why)
 		}
+	}
+	if bytes.Contains(page, []byte("rotate.race/three is named")) {
+		t.Error("a row is called silent though another of its outline convicts")
 	}
 	if bytes.Contains(page, []byte("<script>alert")) {
 		t.Error("a fault's name acts in the page")

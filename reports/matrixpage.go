@@ -170,6 +170,11 @@ func (v *matrixView) matrixFault(f farmspec.FaultResult, columns []matrixColumn)
 			x.Others = append(x.Others, id)
 		}
 	}
+	// silent is a scenario named for the fault of which no row convicts it.
+	silent := func(id string) bool {
+		outline, _, _ := strings.Cut(id, "/")
+		return f.State != farmspec.Equivalent && slices.ContainsFunc(x.Named, func(n matrixNamed) bool { return !n.Says && (n.ID == id || n.ID == outline) })
+	}
 	// Written by hand: hundreds of thousands of cells are nothing for a
 	// builder and seconds for a template.
 	var b strings.Builder
@@ -180,7 +185,7 @@ func (v *matrixView) matrixFault(f farmspec.FaultResult, columns []matrixColumn)
 			class, says = "n", "convicts it and is named for it"
 		case killed:
 			class, says = "o", "convicts it too"
-		case named && f.State != farmspec.Equivalent:
+		case silent(c.ID):
 			class, says = "m", "is named for it and does not convict it"
 		}
 		if c.Edge {
