@@ -20,9 +20,6 @@ import (
 )
 
 func main() {
-	// The commands live for seconds and make much that is soon forgotten:
-	// collect it less often, within bounds.
-	debug.SetGCPercent(200)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	go func() { // a second Ctrl-C ends at once
 		<-ctx.Done()
