@@ -1,8 +1,9 @@
 # make check is what a change must pass; .ci/run does the same on a fresh clone.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME = 10s
+ROUNDS = 50
 
-.PHONY: check lint test race run mutants serve bench fuzz update-goldens
+.PHONY: check lint test race run mutants soak serve bench fuzz update-goldens
 
 check: lint race run mutants
 
@@ -22,6 +23,10 @@ run:
 
 mutants:
 	go run ./cmd/farmspec mutants
+
+# Every correct farm ROUNDS times with -race on a busy machine: no verdict may differ.
+soak:
+	.ci/soak $(ROUNDS)
 
 serve:
 	go run ./cmd/farmspec serve

@@ -561,3 +561,34 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	}
 }
+
+func TestPostJSON(t *testing.T) {
+	at := farm(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			fmt.Fprint(w, "the page")
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("Set-Cookie", "sid=1; Path=/")
+		fmt.Fprint(w, r.Header.Get("Content-Type"), " ", r.Header.Get("Origin") != "", " ", r.Header.Get("Sec-Fetch-Site"), " ", r.Header.Get("Sec-Fetch-Dest"), " ", string(body))
+	})
+	b := browser(t, BrowserOptions{})
+	page, err := b.Open(t.Context(), at("s1", "/login"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := b.PostJSON(t.Context(), page, "/login", `{"name":"ada"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `application/json true same-origin empty {"name":"ada"}`
+	if got := string(v.Final().Body); got != want {
+		t.Errorf("the server saw %q, want %q: what a script's fetch sends", got, want)
+	}
+	if _, ok := b.Cookie(page.Final().URL, "sid"); !ok {
+		t.Error("the answer's cookie was not kept")
+	}
+	if _, err := b.PostJSON(t.Context(), page, "mailto:ada@farm.localhost", "{}"); err == nil {
+		t.Error("JSON was posted to a mail address")
+	}
+}

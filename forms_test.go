@@ -128,3 +128,20 @@ func FuzzForms(f *testing.F) {
 		}
 	})
 }
+
+func TestLinks(t *testing.T) {
+	x := shows(s1, `<base href=/shop/><a href="login?next=%2F">in</a><a name=top>no link</a><map><area href=//s2.farm.localhost/></map>
+<a href="mailto:ada@farm.localhost">mail</a><template><a href=/hidden>x</a></template><a href="#top">top</a>`)
+	want := []string{
+		"http://s1.farm.localhost/shop/login?next=%2F", // relative to the base
+		"http://s2.farm.localhost/",
+		"http://s1.farm.localhost/shop/#top", // what is no http address and what is in a template is left out
+	}
+	if diff := cmp.Diff(want, Links(x)); diff != "" {
+		t.Errorf("Links (-want +got):\n%s", diff)
+	}
+	x.Header = http.Header{"Content-Type": {"application/json"}}
+	if got := Links(x); got != nil {
+		t.Errorf("Links of JSON = %q, want none", got)
+	}
+}
