@@ -23,7 +23,7 @@ type bounds struct {
 
 // What passed is kept to be looked at, what did not to be worked with.
 var (
-	passed    = bounds{first: 8, last: 5, checked: 24, messages: 64, body: 0, bodyChecked: 240}
+	passed    = bounds{first: 14, last: 8, checked: 24, messages: 120, body: 0, bodyChecked: 240}
 	notPassed = bounds{first: 14, last: 8, checked: 60, messages: 200, body: 200, bodyChecked: 1000}
 )
 
@@ -93,8 +93,8 @@ func (w *world) exchangesAndMessages(ctx context.Context, exchanges []recorded, 
 		}
 	}
 	slices.SortStableFunc(messages, func(a, b farmspec.MessageRecord) int { return int(a.Offset - b.Offset) })
-	if len(messages) > limit.messages {
-		messages = messages[:limit.messages]
+	if len(messages) > limit.messages { // the end tells more than the signing in
+		messages = messages[len(messages)-limit.messages:]
 	}
 	w.result.Messages = messages
 }

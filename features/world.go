@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cucumber/godog"
@@ -44,9 +45,11 @@ type world struct {
 	people    map[string]*person
 	witnessed map[string]int // accepted attempts by fingerprint, with the exchange's number
 	refusals  int
+	lent      atomic.Int64 // accounts of a pool
 	// servedLast is the last attempt that was accepted.
 	servedLast *attempt
 	shift      time.Duration // how far the farm's time was moved
+	passed     time.Duration // how much was let pass
 	disturbed  bool          // everybody's session may be over, the bystander's too
 	failure    error
 
@@ -110,7 +113,11 @@ func (a *attempt) describe() string {
 	case x.Err != nil:
 		return fmt.Sprintf("%s: %v", a.outcome, x.Err)
 	}
-	return fmt.Sprintf("%s: status %d after %d exchanges", a.outcome, x.Status, len(a.visit.Exchanges))
+	after := ""
+	if n := len(a.visit.Exchanges); n > 1 {
+		after = fmt.Sprintf(" after %d exchanges", n)
+	}
+	return fmt.Sprintf("%s: status %d%s", a.outcome, x.Status, after)
 }
 
 const bystander = "Grace"
@@ -118,8 +125,10 @@ const bystander = "Grace"
 func (w *world) begin(ctx context.Context, c *planned) (context.Context, error) {
 	w.of, w.result = c, w.judge.result(c)
 	w.people, w.witnessed = map[string]*person{}, map[string]int{}
+	room := w.judge.rooms[c.target]
+	room <- struct{}{}
 	w.judge.slots <- struct{}{}
-	w.onEnd = append(w.onEnd, func() { <-w.judge.slots })
+	w.onEnd = append(w.onEnd, func() { <-w.judge.slots; <-room })
 	w.began = time.Now()
 	if why := w.judge.over(ctx); why != "" {
 		w.result.Verdict, w.result.Reason = farmspec.NotRun, why
@@ -323,9 +332,16 @@ func (w *world) person(ctx context.Context, name string) (*person, error) {
 	if w.target.Hooks.Accounts == nil {
 		return nil, fmt.Errorf("sign %s in: the target has no accounts", name)
 	}
+	pool, pooled := w.target.Hooks.Accounts.(farmspec.AccountPool)
+	if pooled && w.lent.Add(1) > int64(pool.Size()) {
+		return nil, &unseen{fmt.Sprintf("needs more accounts than the %d that this target has", pool.Size())}
+	}
 	user, err := w.target.Hooks.Accounts.New(ctx, strings.ToLower(name))
 	if err != nil {
 		return nil, fmt.Errorf("get an account for %s: %w", name, err)
+	}
+	if pooled {
+		w.onEnd = append(w.onEnd, func() { pool.Return(user) })
 	}
 	p = &person{name: name, user: user, browser: w.newBrowser(name), at: w.target.Members[0]}
 	w.mu.Lock()
@@ -398,6 +414,7 @@ func (w *world) pass(ctx context.Context, d time.Duration) error {
 func (w *world) letPass(ctx context.Context, d time.Duration) error {
 	w.mu.Lock()
 	w.disturbed = true
+	w.passed += d
 	w.mu.Unlock()
 	if w.hooks.Clock == nil {
 		select {
@@ -502,7 +519,7 @@ func (p *person) current() carried {
 func (w *world) visit(ctx context.Context, p *person, m farmspec.Member, page farmspec.Page) *attempt {
 	a := w.open(ctx, p.browser, p, m.At(page.Path), page, asked(m, page))
 	if a.outcome == farmspec.Accepted {
-		if holder, ok := w.target.Member(page.Member); ok {
+		if holder, ok := w.target.Member(a.page.Member); ok {
 			p.at = holder
 		}
 	}
@@ -511,9 +528,37 @@ func (w *world) visit(ctx context.Context, p *person, m farmspec.Member, page fa
 	return a
 }
 
-// hop lets a person go from where she is to a page of another member.
+// hop lets a person go from where she is to a page of another member: by way
+// of the member where she is, or, where members do not hand over, by the
+// page's own address.
 func (w *world) hop(ctx context.Context, p *person, page farmspec.Page) *attempt {
+	if holder, ok := w.target.Member(page.Member); ok && w.target.Handoff == farmspec.NoHandoff {
+		return w.visit(ctx, p, holder, page)
+	}
 	return w.visit(ctx, p, p.at, page)
+}
+
+// shownBy is the page as the member that answered has it. Where members do
+// not hand over, each that holds a page of that path shows its own.
+func (w *world) shownBy(x *farmspec.Exchange, page farmspec.Page) farmspec.Page {
+	if w.target.Handoff != farmspec.NoHandoff {
+		return page
+	}
+	m, ok := w.target.MemberOf(x.URL)
+	if !ok || m.Name == page.Member {
+		return page
+	}
+	for _, own := range w.target.Pages {
+		if own.Member == m.Name && own.Path == page.Path {
+			return own
+		}
+	}
+	for _, a := range w.target.Apps {
+		if a.Member == m.Name && a.Path == page.Path {
+			return appPage(a)
+		}
+	}
+	return page
 }
 
 // asked is the fingerprint of a page asked at a member with a token in the carrier.
@@ -542,7 +587,8 @@ func (w *world) judged(visit *farmspec.Visit, err error, p *person, page farmspe
 	a := &attempt{who: p.name, user: p.user.Name, page: page, visit: visit, err: err, fingerprint: fingerprint}
 	a.outcome = farmspec.NoAnswer
 	if visit != nil && len(visit.Exchanges) > 0 {
-		a.outcome = w.target.Judge(visit.Final(), page, p.user.Name)
+		a.page = w.shownBy(visit.Final(), page)
+		a.outcome = w.target.Judge(visit.Final(), a.page, p.user.Name)
 	}
 	if a.outcome == farmspec.Accepted {
 		w.mu.Lock()
