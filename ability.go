@@ -20,7 +20,6 @@ const (
 var Features = map[string]string{
 	"log-out":             "log-out ends the session",
 	"open-page":           "a page without state needs no session",
-	"applications":        "applications remember values in HTTP sessions",
 	"end-application":     "an application can end its HTTP session and leave the others",
 	"return-to-page":      "log-in leads to the page that was asked for",
 	"concurrent-sessions": "a user may have several sessions at once",
@@ -38,8 +37,6 @@ func (t *Target) Feature(name string) Support {
 		absent = t.Logout.Path == ""
 	case "open-page":
 		absent = t.Open == nil
-	case "applications":
-		absent = len(t.Apps) == 0
 	case "end-application":
 		absent = true
 		for _, a := range t.Apps {

@@ -221,6 +221,24 @@ func (b *Browser) Submit(ctx context.Context, from *Visit, form string, values m
 	return b.visit(ctx, l)
 }
 
+// Post sends a form's values to an address, relative to the page where from
+// ended, as a form of that page with nothing else in it would. Errors are as
+// for [Browser.Follow].
+func (b *Browser) Post(ctx context.Context, from *Visit, address string, values url.Values) (*Visit, error) {
+	p, err := shown(from)
+	if err != nil {
+		return nil, fmt.Errorf("post form: %w", err)
+	}
+	u := p.ref(address)
+	if u == nil {
+		return nil, fmt.Errorf("post form: its address is not one of http or https")
+	}
+	return b.visit(ctx, errand{
+		method: http.MethodPost, url: u, dest: "document", page: p.url, user: true, policy: p.policy,
+		body: values.Encode(), contentType: urlEncoded,
+	})
+}
+
 // PostJSON sends a JSON body to an address, relative to the page where from
 // ended, as a script of that page would with fetch: cookies of the same origin
 // go along and are kept, redirects are followed. Errors are as for

@@ -5,14 +5,14 @@ Feature: Sessions end by log-out, by a limit and by the administrator
 
   Rule: Log-out ends everything of the session, everywhere, at once
 
-    @logout.copies-refused @AJ-6.1 @ASVS-7.4.1 @fault:F38 @fault:F41 @fault:F09
+    @logout.copies-refused @AJ-6.1 @ASVS-7.4.1 @feature:log-out @fault:F38 @fault:F41 @fault:F09
     Scenario: A token copied before log-out is refused at every server afterwards
       Given Ada is signed in
       And Mallory has a copy of Ada's token
       When Ada logs out
       Then the copy is refused at every server
 
-    @logout.every-token-refused @AJ-6.1 @ASVS-7.4.1 @fault:F38
+    @logout.every-token-refused @AJ-6.1 @ASVS-7.4.1 @feature:log-out @fault:F38
     Scenario: After log-out no token the session ever had is good
       Given Ada is signed in
       And Ada has visited the page on server 2
@@ -20,7 +20,7 @@ Feature: Sessions end by log-out, by a limit and by the administrator
       When Ada logs out
       Then nothing that Ada carried works any more
 
-    @logout.every-application-refuses @AJ-3.5 @AJ-6.1 @AJ-4.4 @AJ-2.5 @fault:F38 @fault:F42
+    @logout.every-application-refuses @AJ-3.5 @AJ-6.1 @AJ-4.4 @AJ-2.5 @feature:log-out @fault:F38 @fault:F42
     Scenario: After log-out every application refuses, and what it remembered is gone
       Given Ada is signed in
       And Ada has given the application on server 1 a value
@@ -33,7 +33,7 @@ Feature: Sessions end by log-out, by a limit and by the administrator
       Then the application on server 1 shows Ada nothing of before
       And the application on server 2 shows Ada nothing of before
 
-    @logout.created-together @AJ-4.4 @AJ-3.5 @policy:coalesce @fault:F38
+    @logout.created-together @AJ-4.4 @AJ-3.5 @policy:coalesce @feature:log-out @fault:F38
     Scenario: HTTP sessions created at the same time all end with log-out
       Given Ada is signed in
       When every application is opened by a tab of Ada at the same time
@@ -41,7 +41,7 @@ Feature: Sessions end by log-out, by a limit and by the administrator
       And Ada logs out
       Then the copy is refused by every application
 
-    @logout.none-listed @AJ-3.5 @level:G @needs:admin @fault:F42
+    @logout.none-listed @AJ-3.5 @level:G @needs:admin @feature:log-out @fault:F42
     Scenario: After log-out the administrator sees neither the session open nor an HTTP session of it
       Given Ada is signed in
       And Ada has given the application on server 1 a value
@@ -51,7 +51,7 @@ Feature: Sessions end by log-out, by a limit and by the administrator
       And the administrator sees no HTTP session of Ada
       And the administrator sees Ada's session closed, with a reason
 
-    @logout.none-stored @AJ-3.5 @level:W @needs:database @fault:F42
+    @logout.none-stored @AJ-3.5 @level:W @needs:database @feature:log-out @fault:F42
     Scenario: After log-out the database has no HTTP session of it
       Given Ada is signed in
       And Ada has given the application on server 1 a value
@@ -61,7 +61,7 @@ Feature: Sessions end by log-out, by a limit and by the administrator
       Then in the database Ada has no open session
       And in the database Ada has no HTTP session
 
-    @logout.sibling-lives @AJ-6.1 @fault:M350
+    @logout.sibling-lives @AJ-6.1 @feature:concurrent-sessions @feature:log-out @fault:M350
     Scenario: Log-out ends this session and not another one of the same user
       Given Ada is signed in
       And Ada is signed in on her phone as well
@@ -70,7 +70,7 @@ Feature: Sessions end by log-out, by a limit and by the administrator
       Then Ada's phone is still signed in
       And Ben is still signed in
 
-    @logout.twice @AJ-6.1 @fault:M351
+    @logout.twice @AJ-6.1 @feature:log-out @fault:M351
     Scenario: To log out again is as good as once
       Given Ada is signed in
       And Mallory has a copy of Ada's token
@@ -80,13 +80,13 @@ Feature: Sessions end by log-out, by a limit and by the administrator
       When Mallory presents the copy
       Then the farm refuses it
 
-    @logout.looking-is-not-leaving @ASVS-3.5.3 @fault:M352
+    @logout.looking-is-not-leaving @ASVS-3.5.3 @feature:log-out @fault:M352
     Scenario: To look at the log-out page does not log out
       Given Ada is signed in
       When Ada opens the log-out page and does not send its form
       Then Ada is still signed in
 
-    @logout.forged @ASVS-3.5.1 @fault:M353
+    @logout.forged @ASVS-3.5.1 @feature:log-out @fault:M353
     Scenario: A log-out that the farm's own form did not send changes nothing
       Given Ada is signed in
       When a page of Mallory's sends a log-out in Ada's browser
@@ -94,7 +94,7 @@ Feature: Sessions end by log-out, by a limit and by the administrator
 
   Rule: What is under way when the session ends does not revive it
 
-    @inflight.log-out-during-hop @AJ-6.1 @ASVS-7.4.1 @level:G @needs:holds @fault:M354
+    @inflight.log-out-during-hop @AJ-6.1 @ASVS-7.4.1 @level:G @needs:holds @feature:log-out @fault:M354
     Scenario: A hop that was verified before the log-out and replaced after it leaves nothing alive
       Given Ada is signed in
       When Ada asks for the page on server 2 and the request is held between verification and replacement
@@ -102,7 +102,7 @@ Feature: Sessions end by log-out, by a limit and by the administrator
       And the held request goes on
       Then nothing that Ada carried works any more
 
-    @inflight.hop-during-log-out @AJ-6.1 @ASVS-7.4.1 @level:G @needs:holds @fault:M355
+    @inflight.hop-during-log-out @AJ-6.1 @ASVS-7.4.1 @level:G @needs:holds @feature:log-out @fault:M355
     Scenario: A hop in the middle of the log-out leaves nothing alive
       Given Ada is signed in
       When Ada logs out in a second tab and the request is held during the log-out

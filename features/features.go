@@ -36,6 +36,7 @@ var embedded embed.FS
 //	@policy:strict              only under this rotation policy (several: any of them)
 //	@topology:split-domain      only in this topology (several: any of them)
 //	@replay:revoke-family       only with this answer to spent tokens
+//	@feature:log-out            only where the target has this ability (all of several)
 //	@needs:trace                a hook it needs
 //	@members:3                  how many members it needs; 2 when absent
 //	@exclusive                  disturbs others: gets a private farm, or runs alone
@@ -51,6 +52,7 @@ type Scenario struct {
 	Policies                []string
 	Topologies              []string
 	Replays                 []string
+	Features                []string
 	Needs                   []string
 	Faults                  []string
 	Members                 int
@@ -207,6 +209,11 @@ func (s *Scenario) readTags() error {
 			s.Topologies = append(s.Topologies, value)
 		case key == "replay":
 			s.Replays = append(s.Replays, value)
+		case key == "feature":
+			if farmspec.Features[value] == "" {
+				return fmt.Errorf("%s names no ability", tag)
+			}
+			s.Features = append(s.Features, value)
 		case key == "needs":
 			if _, ok := farmspec.HookLevel[value]; !ok {
 				return fmt.Errorf("%s names no hook", tag)

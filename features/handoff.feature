@@ -5,20 +5,20 @@ Feature: The first server opens the token and redirects to the second
 
   Rule: The way of a hop (claim 1)
 
-    @handoff.hop @WF-1.1 @WF-1.4 @fault:M101 @fault:M102
+    @handoff.hop @WF-1.1 @WF-1.4 @mode:claimed @mode:sealed @mode:direct @fault:M101 @fault:M102
     Scenario: Asked for a page of the second server, the first sends the browser there
       Given Ada is signed in
       When Ada asks server 1 for the page on server 2
       Then the farm serves Ada
       And server 1 redirected her and server 2 answered with the page
 
-    @handoff.temporary @WF-1.4 @fault:M103
+    @handoff.temporary @WF-1.4 @mode:claimed @mode:sealed @mode:direct @fault:M103
     Scenario: The redirect is for this once
       Given Ada is signed in
       When Ada asks server 1 for the page on server 2 and stops at the redirect
       Then no browser or proxy may keep the redirect for another time
 
-    @handoff.first-server-acts @WF-1.1 @SY-13.3 @level:G @needs:trace @fault:M104
+    @handoff.first-server-acts @WF-1.1 @SY-13.3 @level:G @needs:trace @mode:claimed @mode:sealed @mode:direct @fault:M104
     Scenario: The first server receives the request, opens the token and redirects, in this order
       Given Ada is signed in
       When Ada asks server 1 for the page on server 2
@@ -26,7 +26,7 @@ Feature: The first server opens the token and redirects to the second
       And inside the farm server 1 did "receive" before "decrypt"
       And inside the farm server 1 did "decrypt" before "redirect"
 
-    @handoff.product-acts @CP-0 @level:G @needs:trace @fault:M104
+    @handoff.product-acts @CP-0 @level:G @needs:trace @mode:claimed @mode:sealed @mode:direct @fault:M104
     Scenario: The product's own parts do each step, and the report names the product
       Given Ada is signed in
       When Ada asks server 1 for the page on server 2
@@ -36,7 +36,7 @@ Feature: The first server opens the token and redirects to the second
       And inside the farm server 2 did "respond"
       And the report names the product, its version and its artefact
 
-    @handoff.product-answers @CP-0 @fault:M101
+    @handoff.product-answers @CP-0 @mode:claimed @mode:sealed @mode:direct @fault:M101
     Scenario: The page comes from the server that holds it, and the report names the product
       Given Ada is signed in
       When Ada asks server 1 for the page on server 2
@@ -44,13 +44,13 @@ Feature: The first server opens the token and redirects to the second
       And server 1 redirected her and server 2 answered with the page
       And the report names the product, its version and its artefact
 
-    @handoff.abandoned @WF-2.4 @fault:M112
+    @handoff.abandoned @WF-2.4 @mode:claimed @mode:sealed @mode:direct @fault:M112
     Scenario: A hop that is broken off leaves the token as good as it was
       Given Ada is signed in
       When Ada asks server 1 for the page on server 2 and stops at the redirect
       Then Ada's current token still works
 
-    @handoff.abandoned-inside @WF-1.3 @level:W @needs:service @needs:keys @needs:database @fault:M112
+    @handoff.abandoned-inside @WF-1.3 @level:W @needs:service @needs:keys @needs:database @mode:claimed @mode:sealed @mode:direct @fault:M112
     Scenario: The first server does not consume the token
       Given Ada is signed in
       And the stored sessions are noted
@@ -118,8 +118,12 @@ Feature: The first server opens the token and redirects to the second
         | Ada's token changed             |
         | Ada's token cut short           |
         | Ada's token lengthened          |
-        | Ada's token and a changed one   |
         | a changed one and Ada's token   |
+
+      @mode:claimed @mode:sealed @mode:direct
+      Examples:
+        | what                            |
+        | Ada's token and a changed one   |
 
     @handoff.every-change @ASVS-11.3.3 @WF-1.3 @fault:F62
     Scenario: A token changed at any place is refused
@@ -141,7 +145,7 @@ Feature: The first server opens the token and redirects to the second
       When Ada asks server 1 for the page on server 2 and stops at the redirect
       Then the hand-off names the session ID and timestamp of Ada's token
 
-    @handoff.refusals-alike @WF-1.3 @ASVS-11.2.5 @fault:M118 @fault:M119
+    @handoff.refusals-alike @WF-1.3 @ASVS-11.2.5 @policy:strict @policy:coalesce @policy:read-verify @feature:log-out @fault:M118 @fault:M119
     Scenario: From outside, refusals for different reasons look the same
       Given Ada is signed in
       And Ada has visited the page on server 2
@@ -189,7 +193,7 @@ Feature: The first server opens the token and redirects to the second
       And inside the farm server 1 did "decrypt" before "redirect"
       And the address server 1 sent her to has one hand-off
 
-    @handoff.query-intact @WF-9.2 @WF-1.4 @fault:M107 @fault:M108 @fault:M109
+    @handoff.query-intact @WF-9.2 @WF-1.4 @mode:claimed @mode:sealed @mode:direct @fault:M107 @fault:M108 @fault:M109
     Scenario Outline: The request's own query arrives whole: <what>
       Given Ada is signed in
       When Ada asks server 1 for the page on server 2 with the query "<query>"
@@ -205,14 +209,14 @@ Feature: The first server opens the token and redirects to the second
         | an address          | next=%2Fcart%3Fitem%3D1%26n%3D2%23top        |
         | other alphabets     | name=%C3%89lo%C3%AFse&city=%E4%BA%AC%E9%83%BD |
 
-    @handoff.long-query @WF-9.2 @fault:M107
+    @handoff.long-query @WF-9.2 @mode:claimed @mode:sealed @mode:direct @fault:M107
     Scenario: A long address arrives whole
       Given Ada is signed in
       When Ada asks server 1 for the page on server 2 with a query of 1500 characters
       Then the farm serves Ada
       And server 2 was asked with that query and no more than one hand-off
 
-    @handoff.own-parameter @WF-9.2 @WF-1.6 @fault:M110
+    @handoff.own-parameter @WF-9.2 @WF-1.6 @mode:claimed @mode:sealed @mode:direct @fault:M110
     Scenario: A hand-off that the request brings along is not passed on
       Given Ada is signed in
       And Mallory is signed in

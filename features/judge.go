@@ -41,6 +41,9 @@ type Options struct {
 	FailFast bool
 	// Progress is told of the run; nil is silence.
 	Progress farmspec.Progress
+	// File is the target file that described the target, for the command that
+	// repeats a case; empty where the target has a name to choose it by.
+	File string
 	// Command is how the run was started, for the report.
 	Command string
 	// Version and Commit identify the tool.
@@ -106,6 +109,8 @@ type judge struct {
 	byTarget map[*farmspec.Target]map[string]*planned // by file and name
 
 	slots chan struct{} // one for each scenario that may run at a time
+	// rooms are likewise, for each target: no more than it has accounts for.
+	rooms map[*farmspec.Target]chan struct{}
 	// transports are shared by all browsers at a target, as connections have
 	// no part in a session.
 	transports map[*farmspec.Target]*http.Transport
@@ -134,7 +139,9 @@ func newJudge(o Options, targets []*farmspec.Target) (*judge, error) {
 	}
 	j.slots = make(chan struct{}, j.Parallel)
 	j.transports = map[*farmspec.Target]*http.Transport{}
+	j.rooms = map[*farmspec.Target]chan struct{}{}
 	for _, t := range targets {
+		j.rooms[t] = make(chan struct{}, room(t, j.Parallel))
 		j.transports[t] = farmspec.NewTransport(t.Resolve)
 	}
 	j.cases = plan(selected, targets, &j.Options)
@@ -146,6 +153,26 @@ func newJudge(o Options, targets []*farmspec.Target) (*judge, error) {
 		j.byTarget[p.target][p.scenario.File+"\x00"+p.scenario.Name] = p
 	}
 	return j, nil
+}
+
+// People of one scenario at most, a crowd apart.
+const (
+	cast  = 4
+	crowd = 30
+)
+
+// room is how many scenarios may run at a target at a time, so that nobody
+// waits for an account that is never returned.
+func room(t *farmspec.Target, parallel int) int {
+	pool, ok := t.Hooks.Accounts.(farmspec.AccountPool)
+	if !ok {
+		return parallel
+	}
+	spare := pool.Size()
+	if spare >= cast+crowd {
+		spare -= crowd
+	}
+	return max(1, min(parallel, spare/cast))
 }
 
 func (j *judge) run(ctx context.Context) (*farmspec.Report, error) {
@@ -260,8 +287,16 @@ func (j *judge) result(p *planned) *farmspec.Result {
 	return &farmspec.Result{
 		CaseID: p.id(), Name: s.Name, Feature: s.Feature, File: s.File, Line: s.Line,
 		Requirements: s.Requirements, Level: s.Level, Faults: s.Faults, Tags: s.Tags,
-		Repeat: fmt.Sprintf("farmspec run --run '%s' --target '%s' --seed %d", s.ID, p.target.Name, j.Seed),
+		Repeat: j.repeat(p),
 	}
+}
+
+// repeat is the command that runs a case again.
+func (j *judge) repeat(p *planned) string {
+	if j.File != "" {
+		return fmt.Sprintf("farmspec run '%s' --run '%s' --seed %d", j.File, p.scenario.ID, j.Seed)
+	}
+	return fmt.Sprintf("farmspec run --run '%s' --target '%s' --seed %d", p.scenario.ID, p.target.Name, j.Seed)
 }
 
 // over says why no further case begins; "" where the run goes on.
@@ -336,6 +371,11 @@ type notOffered struct{ text string }
 
 func (e *notOffered) Error() string { return e.text }
 
+// unseen is what this description of the target does not let one see.
+type unseen struct{ text string }
+
+func (e *unseen) Error() string { return e.text }
+
 // verdictOf maps a scenario's first error to its verdict.
 func verdictOf(err error) farmspec.Verdict {
 	var broken *violation
@@ -350,6 +390,8 @@ func verdictOf(err error) farmspec.Verdict {
 		return farmspec.Inconclusive
 	case errors.As(err, &absent):
 		return farmspec.NotOffered
+	case errors.As(err, new(*unseen)), errors.Is(err, farmspec.ErrNoHook):
+		return farmspec.Unobservable
 	case errors.Is(err, context.Canceled):
 		return farmspec.NotRun
 	}

@@ -2,8 +2,10 @@ package features
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -14,6 +16,11 @@ import (
 
 // logIn sends the log-in and nothing else.
 func (w *world) logIn(ctx context.Context, p *person, m farmspec.Member, password string) (*farmspec.Visit, error) {
+	if w.target.Login.Kind == farmspec.BasicLogin {
+		visit, err := w.logInBasic(ctx, p, m, password)
+		w.keepToken(p, m)
+		return visit, err
+	}
 	page, err := p.browser.Open(ctx, m.At(w.target.Login.Path))
 	if err != nil {
 		return page, fmt.Errorf("open the log-in page of %s: %w", m.Name, err)
@@ -28,6 +35,13 @@ func (w *world) logIn(ctx context.Context, p *person, m farmspec.Member, passwor
 
 // fillLogIn sends name and password from the page where from ended.
 func (w *world) fillLogIn(ctx context.Context, p *person, from *farmspec.Visit, password string) (*farmspec.Visit, error) {
+	if w.target.Login.Kind == farmspec.BasicLogin {
+		m, ok := w.target.MemberOf(from.Final().URL)
+		if !ok {
+			return from, fmt.Errorf("log in: the page is on no server of the farm")
+		}
+		return w.logInBasic(ctx, p, m, password)
+	}
 	values := map[string]string{w.target.Login.UserField: p.user.Name, w.target.Login.PassField: password}
 	if w.target.Login.Kind != farmspec.JSONLogin {
 		return p.browser.Submit(ctx, from, "", values)
@@ -47,9 +61,32 @@ func (w *world) fillLogIn(ctx context.Context, p *person, from *farmspec.Visit, 
 	return visit, err
 }
 
-// hasLogIn reports whether an answer is a page on which one logs in.
+// byForm reports whether a form logs in, whose answer leads on to a page.
+func byForm(r farmspec.LoginRecipe) bool { return r.Kind == "" || r.Kind == farmspec.FormLogin }
+
+// logInBasic sends HTTP Basic credentials once (RFC 7617); what follows is
+// the session's that the answer brings.
+func (w *world) logInBasic(ctx context.Context, p *person, m farmspec.Member, password string) (*farmspec.Visit, error) {
+	credentials := base64.StdEncoding.EncodeToString([]byte(p.user.Name + ":" + password))
+	w.keepSecret(credentials)
+	x := p.browser.Send(ctx, farmspec.Request{
+		URL: m.At(w.target.Login.Path), Dest: "document", KeepCookies: true,
+		Header: http.Header{"Authorization": {"Basic " + credentials}},
+	})
+	visit := &farmspec.Visit{Exchanges: []*farmspec.Exchange{x}}
+	if x.Err != nil {
+		return visit, fmt.Errorf("log in: %w", x.Err)
+	}
+	return visit, nil
+}
+
+// hasLogIn reports whether an answer is a page on which one logs in, or asks
+// for credentials.
 func (w *world) hasLogIn(x *farmspec.Exchange) bool {
 	login := w.target.Login
+	if login.Kind == farmspec.BasicLogin {
+		return x.Status == http.StatusUnauthorized && strings.HasPrefix(strings.ToLower(x.Header.Get("WWW-Authenticate")), "basic ")
+	}
 	if login.Kind == farmspec.JSONLogin {
 		return w.leadsToLogIn(x.URL)
 	}

@@ -5,7 +5,7 @@ Feature: Every kind of page goes the whole way and is protected
 
   Rule: The whole way of claims 1 to 4
 
-    @pages.whole-way @fault:M151
+    @pages.whole-way @mode:claimed @mode:sealed @mode:direct @policy:strict @policy:coalesce @policy:read-verify @fault:M151
     Scenario Outline: The <kind> comes by way of another server, with a new token, and the old one is spent
       Given Ada is signed in
       When Ada asks server 1 for the <kind> on server 2

@@ -146,6 +146,11 @@ func applicable(s *Scenario, t *farmspec.Target, o *Options) (farmspec.Verdict, 
 			return farmspec.Unsupported, fmt.Sprintf("about %s %s; this target's is %s", d.what, strings.Join(d.wants, " or "), d.has)
 		}
 	}
+	for _, f := range s.Features {
+		if t.Feature(f) == farmspec.No {
+			return farmspec.Unsupported, fmt.Sprintf("about a farm in which %s; this target declares that it is not so", farmspec.Features[f])
+		}
+	}
 	if len(t.Members) < s.Members {
 		return farmspec.Unsupported, fmt.Sprintf("needs %d members; this target has %d", s.Members, len(t.Members))
 	}

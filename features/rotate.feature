@@ -146,7 +146,7 @@ Feature: Every page brings a new token and spends the old one
         | 1      |
         | 2      |
 
-    @rotate.first-token-refused @WF-4.1 @fault:F12 @fault:M207
+    @rotate.first-token-refused @WF-4.1 @policy:strict @policy:coalesce @policy:read-verify @fault:F12 @fault:M207
     Scenario: The first token of a long session is refused
       Given Ada is signed in
       And Ada has visited the page on server 2

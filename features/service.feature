@@ -6,7 +6,7 @@ Feature: One web service verifies for all servers, over one session database
 
   Rule: The service says yes and no (claim 10)
 
-    @service.says-yes-and-no @WF-10.1 @WF-10.2 @needs:service @fault:M251
+    @service.says-yes-and-no @WF-10.1 @WF-10.2 @needs:service @feature:log-out @fault:M251
     Scenario Outline: Asked about a token read <how>, the service says yes to a good one and no to every other
       Given Ada is signed in
       And Ada has visited the page on server 2
@@ -135,7 +135,7 @@ Feature: One web service verifies for all servers, over one session database
       When Ada signs in at server 2, goes to server 1 and to server 3
       Then every page was served
 
-    @common.closed-everywhere @WF-11.1 @members:3 @fault:M258
+    @common.closed-everywhere @WF-11.1 @feature:log-out @fault:M258
     Scenario: A session opened at the second server and ended at the first is over at every server
       Given Ada is signed in at server 2
       And Ada has visited the page on server 1
@@ -143,7 +143,7 @@ Feature: One web service verifies for all servers, over one session database
       And Mallory presents Ada's last token to every server
       Then the farm refuses all of it
 
-    @common.spent-everywhere @WF-4.1 @WF-11.1 @members:3 @fault:F67
+    @common.spent-everywhere @WF-4.1 @WF-11.1 @members:3 @policy:strict @policy:coalesce @policy:read-verify @fault:F67
     Scenario: A token replaced at one server is spent at every server at once
       Given Ada is signed in
       And Ada has visited the page on server 2

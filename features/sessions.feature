@@ -13,7 +13,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       And Ada opens the application on server 2 by way of server 1
       Then it shows Ada's value
 
-    @state.gone-after-end @AJ-0.1 @AJ-6.1 @fault:F46
+    @state.gone-after-end @AJ-0.1 @AJ-6.1 @feature:log-out @fault:F46
     Scenario: What an application remembers is gone with the session
       Given Ada is signed in
       And Ada has given the application on server 1 a value
@@ -21,7 +21,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       And Ada signs in again
       Then the application on server 1 shows Ada nothing of before
 
-    @state.in-database @AJ-0.1 @AJ-1.1 @AJ-2.2 @level:W @needs:database @fault:M317
+    @state.in-database @AJ-0.1 @AJ-1.1 @AJ-2.2 @level:W @needs:database @feature:log-out @fault:M317
     Scenario: What an application remembers is in the common database until the session ends
       Given Ada is signed in
       When Ada has given the application on server 2 a value
@@ -46,7 +46,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       Then it shows Ada's value
       And it shows nothing of Ben's
 
-    @state.open-page-begins-nothing @AJ-1.3 @AJ-4.1 @fault:M318
+    @state.open-page-begins-nothing @AJ-1.3 @AJ-4.1 @feature:open-page @fault:M318
     Scenario: A page without state begins no session
       When Ben opens the open page without having signed in
       Then it is shown
@@ -86,7 +86,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       When 16 calls ask the session service at once for Ada's HTTP session of one application
       Then the administrator sees 1 open session of Ada with 1 HTTP session
 
-    @http.registrations-race @AJ-4.4 @level:W @needs:admin @needs:service @needs:keys @fault:M366
+    @http.registrations-race @AJ-4.4 @level:W @needs:admin @needs:service @needs:keys @feature:log-out @fault:M366
     Scenario: HTTP sessions created at the same time are all registered
       Given Ada is signed in
       When the session service is asked at once for Ada's HTTP session of every application
@@ -94,7 +94,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       When Ada logs out
       Then the administrator sees no HTTP session of Ada
 
-    @http.registrations-race-held @AJ-4.4 @level:G @needs:admin @needs:holds @policy:coalesce @fault:F43
+    @http.registrations-race-held @AJ-4.4 @level:G @needs:admin @needs:holds @policy:coalesce @feature:log-out @fault:F43
     Scenario: HTTP sessions whose creation is held together are all registered
       Given Ada is signed in
       When tabs of Ada open the two applications on server 1 and both are held while the HTTP session is registered
@@ -140,7 +140,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       When Ada ends the application on server 1
       Then the administrator sees no open session of Ada
 
-    @http.created-without-page-inside @AJ-2.5 @AJ-4.3 @level:W @needs:service @needs:admin @needs:keys @fault:M323
+    @http.created-without-page-inside @AJ-2.5 @AJ-4.3 @level:W @needs:service @needs:admin @needs:keys @feature:log-out @fault:M323
     Scenario: An HTTP session created at the service ends with its security session
       Given Ada is signed in
       When the session service is asked for Ada's HTTP session of the application on server 1
@@ -161,7 +161,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
         | empty        |
         | far too long |
 
-    @http.application-ends-its-own @AJ-2.7 @AJ-3.3 @fault:M325 @fault:M326
+    @http.application-ends-its-own @AJ-2.7 @AJ-3.3 @feature:end-application @fault:M325 @fault:M326
     Scenario: An application that ends its HTTP session leaves the others alone
       Given Ada is signed in
       And Ada has given the application on server 1 a value
@@ -175,7 +175,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       When Ada opens the application on server 1
       Then it shows nothing of Ada's
 
-    @http.application-ends-its-own-listed @AJ-2.7 @level:G @needs:admin @fault:M325 @fault:M326
+    @http.application-ends-its-own-listed @AJ-2.7 @level:G @needs:admin @feature:end-application @fault:M325 @fault:M326
     Scenario: The HTTP session that an application ended is no longer listed
       Given Ada is signed in
       And Ada has given the application on server 1 a value
@@ -300,7 +300,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       Then Mallory does not see Ada's page
       And Ada is still signed in
 
-    @login.leads-to-the-page @AJ-5.1 @fault:M336
+    @login.leads-to-the-page @AJ-5.1 @feature:return-to-page @fault:M336
     Scenario Outline: Asked at server <server>, the application waits behind the log-in and opens after it
       When Ada asks server <server> for the application on server 2 without having signed in
       Then she is asked to log in
@@ -368,7 +368,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
 
   Rule: The security session lasts until its last HTTP session has ended
 
-    @security.ends-with-last @AJ-3.3 @fault:M343 @fault:M344
+    @security.ends-with-last @AJ-3.3 @feature:end-application @fault:M343 @fault:M344
     Scenario: The session lives while one HTTP session is left and ends with the last
       Given Ada is signed in
       And Ada has given the application on server 1 a value
@@ -379,7 +379,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       And Ada asks server 1 for the page on server 1
       Then the farm refuses Ada
 
-    @security.ends-with-last-listed @AJ-3.3 @level:G @needs:admin @fault:M343 @fault:M344
+    @security.ends-with-last-listed @AJ-3.3 @level:G @needs:admin @feature:end-application @fault:M343 @fault:M344
     Scenario: The administrator sees the session open until the last HTTP session ends
       Given Ada is signed in
       And Ada has given the application on server 1 a value
@@ -390,7 +390,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       Then the administrator sees no open session of Ada
       And the administrator sees Ada's session closed, with a reason
 
-    @security.ends-with-last-row @AJ-3.3 @level:W @needs:database @fault:M343
+    @security.ends-with-last-row @AJ-3.3 @level:W @needs:database @feature:end-application @fault:M343
     Scenario: The row is closed with the last HTTP session
       Given Ada is signed in
       And Ada has given the application on server 1 a value
@@ -407,7 +407,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       And Ada asks server 1 for the page on server 1
       Then the farm refuses Ada
 
-    @security.ends-by-both @AJ-3.3 @time @fault:M345
+    @security.ends-by-both @AJ-3.3 @time @feature:end-application @fault:M345
     Scenario: When one HTTP session was ended and the other has expired the session is over
       Given Ada is signed in
       And Ada has given the application on server 1 a value
@@ -425,7 +425,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       And Ada visits the page on server 2
       Then the farm serves Ada
 
-    @security.one-beginning-one-end @AJ-0.2 @level:G @needs:admin @time @fault:M347
+    @security.one-beginning-one-end @AJ-0.2 @level:G @needs:admin @time @feature:log-out @fault:M347
     Scenario: A session has one instant of beginning and one later of end
       Given Ada is signed in
       When half the idle time-out passes
@@ -435,7 +435,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       When Ada logs out
       Then the administrator sees that Ada's session ended just now
 
-    @security.never-reopens @AJ-0.2 @level:W @needs:database @fault:M348
+    @security.never-reopens @AJ-0.2 @level:W @needs:database @feature:log-out @fault:M348
     Scenario: A closed row never opens again
       Given Ada is signed in
       And Ada has given the application on server 1 a value
@@ -445,7 +445,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       And in the database Ada has no open session
       And in the database every session of Ada was closed after it was created
 
-    @security.nothing-before-or-after @AJ-0.2 @AJ-4.1 @fault:F38
+    @security.nothing-before-or-after @AJ-0.2 @AJ-4.1 @feature:log-out @fault:F38
     Scenario: Nothing is served before the session begins or after it ends
       When Ada asks for the page on server 1 without having signed in
       Then she is asked to log in

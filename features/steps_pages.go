@@ -64,8 +64,11 @@ func spellings(path string) []string {
 	folder, file := path[:i], path[i+1:]
 	out := []string{
 		"/" + path, folder + "//" + file, folder + "/./" + file, folder + "/x/../" + file, folder + "/%2e/" + file,
-		folder + "%2f" + file, folder + "/" + strings.ToUpper(file), strings.ToUpper(path), path + "/", path + "%20",
-		path + ".", path + "%00", path + ";", path + ";x=1", folder + ";x=1/" + file, path + "/x", path + "?x", path + "%3fx", "/." + path,
+		folder + "/%2f" + file, folder + "/" + strings.ToUpper(file), strings.ToUpper(path), path + "/", path + "%20",
+		path + ".", path + "%00", path + ";", path + ";x=1", path + "/x", path + "?x", path + "%3fx", "/." + path,
+	}
+	if folder != "" {
+		out = append(out, folder+"%2f"+file, folder+";x=1/"+file)
 	}
 	if file != "" {
 		out = append(out, fmt.Sprintf("%s/%%%02x%s", folder, file[0], file[1:]))

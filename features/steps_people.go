@@ -137,16 +137,35 @@ func (w *world) logsOut(ctx context.Context, name string) error {
 
 // logOut sends the log-out form that the member shows.
 func (w *world) logOut(ctx context.Context, p *person, m farmspec.Member) error {
-	form, err := p.browser.Open(ctx, m.At(w.target.Logout.Path))
-	if err == nil {
-		w.keepToken(p, m)
-		form, err = p.browser.Submit(ctx, form, "", nil)
-	}
+	form, err := w.askLogOut(ctx, p, m)
 	if err != nil {
 		return &failedControl{fmt.Sprintf("%s cannot log out at %s: %v", p.name, m.Name, err)}
 	}
 	w.ending.logOuts = append(w.ending.logOuts, form)
 	return ctx.Err()
+}
+
+// askLogOut does what the target's recipe says.
+func (w *world) askLogOut(ctx context.Context, p *person, m farmspec.Member) (*farmspec.Visit, error) {
+	recipe := w.target.Logout
+	switch recipe.Kind {
+	case farmspec.GetLogout:
+		return p.browser.Open(ctx, m.At(recipe.Path))
+	case farmspec.PostLogout:
+		home := w.home(m)
+		page, err := p.browser.Open(ctx, m.At(home.Path))
+		if err != nil {
+			return page, err
+		}
+		w.keepToken(p, m)
+		return p.browser.Post(ctx, page, m.At(recipe.Path), nil)
+	}
+	form, err := p.browser.Open(ctx, m.At(recipe.Path))
+	if err != nil {
+		return form, err
+	}
+	w.keepToken(p, m)
+	return p.browser.Submit(ctx, form, recipe.Form, nil)
 }
 
 func (w *world) signsInAgain(ctx context.Context, name string) error {

@@ -440,6 +440,9 @@ func (w *world) crowdUsesApp(ctx context.Context, n int, which string, server in
 	if err != nil {
 		return err
 	}
+	if pool, ok := w.target.Hooks.Accounts.(farmspec.AccountPool); ok && pool.Size() < cast+crowd {
+		return &unseen{fmt.Sprintf("needs %d accounts; this target has %d", cast+crowd, pool.Size())}
+	}
 	for i := range n {
 		p, err := w.person(ctx, fmt.Sprintf("visitor %d", i+1))
 		if err != nil {
@@ -737,7 +740,7 @@ func (w *world) logsInAndStays(ctx context.Context, name string, server int) err
 		return err
 	}
 	login := w.target.Login
-	if login.Kind == farmspec.JSONLogin { // whose answer leads nowhere by itself
+	if !byForm(login) { // whose answer leads nowhere by itself
 		p.at = m
 		if _, err := w.logIn(ctx, p, m, p.user.Password); err != nil {
 			return fmt.Errorf("log in: %w", err)
@@ -849,7 +852,7 @@ func (w *world) fillsForm(ctx context.Context, name string) error {
 	if err != nil && (visit == nil || visit == from) {
 		return &violation{fmt.Sprintf("expected a log-in form that can be filled; %v", err)}
 	}
-	if err == nil && w.target.Login.Kind == farmspec.JSONLogin {
+	if err == nil && !byForm(w.target.Login) {
 		visit, err = p.browser.Open(ctx, w.sessions.asked.Exchanges[0].URL)
 	}
 	w.acts.attempt = w.judged(visit, err, p, page, "log-in that leads to "+page.Path)
@@ -956,7 +959,7 @@ func (w *world) makesBadLogIn(ctx context.Context, name, how, whose string) erro
 // guardedLogIn reports whether a log-in carries more than the two fields, which
 // tells the farm's own form from a copy.
 func (w *world) guardedLogIn(x *farmspec.Exchange) bool {
-	if w.target.Login.Kind == farmspec.JSONLogin {
+	if !byForm(w.target.Login) {
 		return false
 	}
 	fields, err := url.ParseQuery(x.RequestBody)

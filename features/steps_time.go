@@ -63,7 +63,13 @@ func (w *world) marginOf(limit time.Duration) time.Duration {
 }
 
 func (w *world) fractionOfIdlePasses(of, parts time.Duration) func(context.Context) error {
-	return func(ctx context.Context) error { return w.pass(ctx, w.target.Limits.Idle*of/parts) }
+	return func(ctx context.Context) error {
+		d := w.target.Limits.Idle * of / parts
+		if life := w.target.Limits.Absolute; life > 0 && w.passed+d > life-w.margin() {
+			return &notOffered{fmt.Sprintf("a session's whole life is bounded by %v, which ends before", life)}
+		}
+		return w.pass(ctx, d)
+	}
 }
 
 func (w *world) idlePassesBut(rest func() time.Duration) func(context.Context) error {

@@ -42,7 +42,7 @@ Feature: A session that was idle too long is closed
       When Ada asks server 1 for the page on server 2
       Then the farm refuses Ada
 
-    @timeout.activity-extends @WF-7.1 @time @policy:strict @policy:coalesce @policy:read-verify @fault:F28
+    @timeout.activity-extends @WF-7.1 @time @fault:F28
     Scenario: Every page starts the time anew
       Given Ada is signed in
       When three quarters of the idle time-out pass
@@ -267,7 +267,7 @@ Feature: A session that was idle too long is closed
       Then the farm refuses it
       And in the database Ada has no HTTP session
 
-    @timeout.sibling-lives @WF-8.3 @time @fault:M314
+    @timeout.sibling-lives @WF-8.3 @time @feature:concurrent-sessions @fault:M314
     Scenario: Another session of the same user lives on
       Given Ada is signed in
       And Ada is signed in on her phone as well

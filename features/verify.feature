@@ -21,7 +21,7 @@ Feature: The token is verified before the page is served
 
   Rule: No page without verification (claim 1)
 
-    @verify.straight-to-second @WF-1.6 @WF-1.7 @fault:F04
+    @verify.straight-to-second @WF-1.6 @WF-1.7 @mode:claimed @mode:sealed @mode:direct @fault:F04
     Scenario Outline: Who goes straight to the second server with <what> is refused
       Given Ada is signed in
       When Ada asks server 1 for the page on server 2 and stops at the redirect
@@ -54,7 +54,7 @@ Feature: The token is verified before the page is served
       Then the farm refuses all of it
       And Ada's current token still works
 
-    @verify.hand-off-once @WF-1.6 @fault:F08
+    @verify.hand-off-once @WF-1.6 @mode:claimed @mode:sealed @mode:direct @fault:F08
     Scenario: A hand-off that has been used serves nobody else
       Given Ada is signed in
       And Ada asks server 1 for the page on server 2 and stops at the redirect
@@ -82,7 +82,7 @@ Feature: The token is verified before the page is served
       When Ada follows the redirect
       Then the farm serves Ada
 
-    @verify.before-the-page @WF-1.6 @SY-18.1 @level:G @needs:trace @fault:F03
+    @verify.before-the-page @WF-1.6 @SY-18.1 @level:G @needs:trace @mode:claimed @mode:sealed @mode:direct @fault:F03
     Scenario: Each hop causes a comparison at the service, before the page
       Given Ada is signed in
       When Ada asks server 1 for the page on server 2
@@ -92,7 +92,7 @@ Feature: The token is verified before the page is served
 
   Rule: A hand-off and a session of one's own (D13)
 
-    @verify.two-sessions @WF-1.6 @WF-1.7 @fault:M136
+    @verify.two-sessions @WF-1.6 @WF-1.7 @mode:claimed @mode:sealed @mode:direct @fault:M136
     Scenario: Somebody else's hand-off does not take the place of one's own session
       Given Ada is signed in
       And Ada has visited the page on server 2
@@ -102,7 +102,7 @@ Feature: The token is verified before the page is served
       Then the farm refuses Ada
       And Ada's current token still works
 
-    @verify.fixation @AJ-3.2 @level:G @needs:admin @fault:M137
+    @verify.fixation @AJ-3.2 @level:G @needs:admin @mode:claimed @mode:sealed @mode:direct @fault:M137
     Scenario: Who signs in after following a stranger's hand-off has a session the stranger did not begin
       Given Mallory is signed in
       And Mallory asks server 1 for the page on server 2 and stops at the redirect
@@ -112,7 +112,7 @@ Feature: The token is verified before the page is served
       Then Ada's session is none of those
       And what Mallory has shows nothing of Ada
 
-    @verify.reload @WF-2.4 @fault:M136
+    @verify.reload @WF-2.4 @mode:claimed @mode:sealed @mode:direct @fault:M136
     Scenario: A page that was reached by a hand-off can be loaded again
       Given Ada is signed in
       And Ada has visited the page on server 2
@@ -190,7 +190,7 @@ Feature: The token is verified before the page is served
 
   Rule: What is stored decides (claim 6)
 
-    @verify.closed-everywhere @WF-6.3 @fault:F03
+    @verify.closed-everywhere @WF-6.3 @feature:log-out @fault:F03
     Scenario: The token of a session that was logged out is refused by every server
       Given Ada is signed in
       And Ada has visited the page on server 2

@@ -18,6 +18,7 @@ import (
 	"github.com/farmspec/farmspec/features"
 	"github.com/farmspec/farmspec/reports"
 	"github.com/farmspec/farmspec/simfarm"
+	"github.com/farmspec/farmspec/targetfile"
 )
 
 // profiles are the configurations of the reference farm that a plain run
@@ -48,14 +49,17 @@ type runFlags struct {
 func newRun() *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
-		Use:   "run [reference]",
+		Use:   "run [reference | TARGET.yaml]",
 		Short: "Judge a farm: run the scenarios and write the report",
 		Long: `Runs the scenarios against the reference farm, in this process, and writes
 results.json, junit.xml, summary.md and report.html into the output folder.
+With a target file it judges the farm that the file describes, after a doctor
+has proved the file; farmspec init writes one to start from.
 
-Without --mode, --policy, --topology or --replay it judges four profiles that
+Of the reference: without --mode, --policy, --topology or --replay it judges four profiles that
 together cover every value; with any of them, the one profile they name.`,
 		Example: `  farmspec run
+  farmspec run shop.yaml
   farmspec run --run 'rotate.*' --mode claimed
   farmspec run --tags '@WF-4.3 and not @level:W' --level B`,
 		Args: cobra.MaximumNArgs(1),
@@ -84,19 +88,21 @@ together cover every value; with any of them, the one profile they name.`,
 }
 
 func (f *runFlags) run(c *cobra.Command, args []string) error {
-	if len(args) == 1 && args[0] != "reference" {
-		return usageError(fmt.Errorf("unknown target %q: this version judges the built-in %q only", args[0], "reference"))
+	source, err := f.source(args)
+	if err != nil {
+		return err
 	}
-	var err error
 	if f.Level, err = levelOf(f.level); err != nil {
 		return err
 	}
 	if f.Parallel < 0 || f.Timeout <= 0 || f.MaxWait < 0 {
 		return usageError(errors.New("--parallel and --max-wait must not be negative, and --timeout must be positive"))
 	}
-	options, err := f.profiles()
-	if err != nil {
-		return err
+	var options []simfarm.Options
+	if source == nil {
+		if options, err = f.profiles(); err != nil {
+			return err
+		}
 	}
 	all, err := features.Scenarios(nil)
 	if err != nil {
@@ -123,6 +129,9 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 		return &exitError{Code: farmspec.ExitNotReady, Err: err}
 	}
 	defer closeAll()
+	if source != nil {
+		targets = append(targets, source.Target)
+	}
 	if f.dryRun {
 		plan, err := features.Plan(f.Options, targets...)
 		if err != nil {
@@ -161,6 +170,23 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 		return &exitError{Code: report.Exit}
 	}
 	return nil
+}
+
+// source opens the target file that the command line names; nil for the
+// reference.
+func (f *runFlags) source(args []string) (*targetfile.Source, error) {
+	if len(args) == 0 || args[0] == "reference" {
+		return nil, nil
+	}
+	if f.allProfiles || f.target+f.mode+f.policy+f.topology+f.replay != "" {
+		return nil, usageError(errors.New("--target, --mode, --policy, --topology, --replay and --all-profiles choose profiles of the reference farm; a target file says what its farm is"))
+	}
+	source, err := openSource(args[0])
+	if err != nil {
+		return nil, err
+	}
+	f.File = args[0]
+	return source, nil
 }
 
 // partial reports whether the flags ask for less than everything.
