@@ -588,14 +588,19 @@ func (l *load) stage(ctx context.Context, p Pace, name string, results vegeta.En
 	stop := context.AfterFunc(lend, func() { time.AfterFunc(min(l.Timeout, 2*time.Second), giveUp) })
 	defer stop()
 
+	var brokenOff atomic.Int64
+	t.until = t.end
+	watch := context.AfterFunc(ctx, func() { brokenOff.Store(int64(max(1, time.Since(t.started)))) })
+	defer watch()
+
 	gathering, gathered := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gathered)
 		l.gather(t, p, name, gathering)
 	}()
 	l.Engine.drive(ctx, s, t.started, func(a Arrival) { l.serve(lend, views, t, a) })
-	if t.until = t.end; ctx.Err() != nil {
-		t.until = min(time.Since(t.started), t.end)
+	if ctx.Err() != nil {
+		t.until = min(time.Duration(cmp.Or(brokenOff.Load(), int64(time.Since(t.started)))), t.end)
 	}
 	close(gathering)
 	<-gathered
