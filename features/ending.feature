@@ -33,7 +33,7 @@ Feature: Sessions end by log-out, by a limit and by the administrator
       Then the application on server 1 shows Ada nothing of before
       And the application on server 2 shows Ada nothing of before
 
-    @logout.created-together @AJ-4.4 @AJ-3.5 @policy:coalesce @feature:log-out @fault:F38
+    @logout.created-together @AJ-4.4 @AJ-3.5 @policy:coalesce @feature:log-out @fault:M370
     Scenario: HTTP sessions created at the same time all end with log-out
       Given Ada is signed in
       When every application is opened by a tab of Ada at the same time

@@ -40,7 +40,7 @@ func (j *judge) report(ctx context.Context, started time.Time) *farmspec.Report 
 func Conclude(r *farmspec.Report) {
 	r.Requirements = requirements(r)
 	r.Claims = claims(r.Requirements)
-	r.ClaimConformant, r.Hardened = profileVerdict("claim", r), profileVerdict("hardened", r)
+	r.ClaimConformant, r.Hardened = claimConformant(r), hardened(r)
 	r.Verdict, r.Exit = conclude(r)
 }
 
@@ -78,6 +78,18 @@ func Columns() ([]farmspec.MatrixScenario, string, error) {
 	}
 	slices.SortFunc(columns, func(a, b farmspec.MatrixScenario) int { return strings.Compare(a.ID, b.ID) })
 	return columns, digest(parsed), nil
+}
+
+// Neighbours are the IDs of the scenarios that are named, and of those that
+// test one of the requirements.
+func Neighbours(columns []farmspec.MatrixScenario, named, requirements []string) []string {
+	ids := slices.Clone(named)
+	for _, c := range columns {
+		if slices.ContainsFunc(c.Requirements, func(id string) bool { return slices.Contains(requirements, id) }) {
+			ids = append(ids, c.ID)
+		}
+	}
+	return ids
 }
 
 // Tally counts what each scenario of a matrix convicts and finds the
@@ -215,16 +227,34 @@ func claims(ledger []farmspec.RequirementResult) []farmspec.ClaimResult {
 	return out
 }
 
-// profileVerdict is one of the two verdicts: a pass only where every MUST of
-// the profile was seen to hold.
-func profileVerdict(profile string, r *farmspec.Report) farmspec.Verdict {
+// claimConformant is a pass only where each of the 34 claims was seen to hold
+// with its ancestors, and nothing else of the claim profile that was put to
+// the test was broken. What is outside the claims and was not tested, such as
+// the grant's way of handing over on a farm with another, takes nothing away.
+func claimConformant(r *farmspec.Report) farmspec.Verdict {
+	var all []farmspec.Verdict
+	for _, c := range r.Claims {
+		all = append(all, c.Verdict)
+	}
+	for _, v := range musts("claim", r) {
+		if v.Ran() {
+			all = append(all, v)
+		}
+	}
+	return farmspec.Whole(all...)
+}
+
+// hardened is a pass only where every MUST of the standards was seen to hold.
+func hardened(r *farmspec.Report) farmspec.Verdict { return farmspec.Whole(musts("hardened", r)...) }
+
+func musts(profile string, r *farmspec.Report) []farmspec.Verdict {
 	var all []farmspec.Verdict
 	for _, q := range r.Requirements {
 		if req, _ := farmspec.RequirementByID(q.ID); req.Profile == profile && req.Strength == "MUST" {
 			all = append(all, q.Verdict)
 		}
 	}
-	return farmspec.Whole(all...)
+	return all
 }
 
 // conclude is the run's verdict over every case, and the exit code. Nothing

@@ -20,10 +20,11 @@ import (
 )
 
 type mutantFlags struct {
-	only         []string
-	level, out   string
-	quick, pairs bool
-	seed         uint64
+	only        []string
+	level, out  string
+	quick, full bool
+	pairs       bool
+	seed        uint64
 }
 
 func newMutants() *cobra.Command {
@@ -33,6 +34,9 @@ func newMutants() *cobra.Command {
 		Short: "Prove the judge: plant every known fault and see which scenario convicts it",
 		Long: `Plants each fault of the catalogue in a farm of its own, judges that farm, and
 writes the scenario x fault matrix into mutants.json and mutants.html.
+
+A fault meets the scenarios named for it and all that test a requirement it
+violates; with --full it meets every scenario.
 
 Exit 1 when a fault survives that this level could convict.`,
 		Example: `  farmspec mutants
@@ -46,6 +50,7 @@ Exit 1 when a fault survives that this level could convict.`,
 	fl.StringVar(&f.level, "level", "W", "highest level of observation: B, G or W")
 	fl.StringVar(&f.out, "out", "farmspec-mutants", "folder for the matrix")
 	fl.BoolVar(&f.quick, "quick", false, "run only the scenarios named for each fault")
+	fl.BoolVar(&f.full, "full", false, "run every scenario against every fault (minutes)")
 	fl.BoolVar(&f.pairs, "pairs", true, "also plant pairs of faults that could hide each other")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the random choices")
 	return c
@@ -55,6 +60,9 @@ func (f *mutantFlags) run(c *cobra.Command) error {
 	level, err := levelOf(f.level)
 	if err != nil {
 		return err
+	}
+	if f.quick && f.full {
+		return usageError(fmt.Errorf("--quick and --full exclude each other"))
 	}
 	faults, err := selectFaults(f.only)
 	if err != nil {
@@ -88,7 +96,7 @@ func (f *mutantFlags) run(c *cobra.Command) error {
 	m.Faults = make([]farmspec.FaultResult, len(faults))
 	progress := reports.NewCounter(c.OutOrStdout(), terminal(c.OutOrStdout()), "faults", len(faults))
 	err = each(len(faults), func(i int) error {
-		r, err := judgeFault(ctx, faults[i], o, f.quick)
+		r, err := judgeFault(ctx, faults[i], f.against(faults[i], m.Scenarios, o))
 		if err != nil {
 			return err
 		}
@@ -166,14 +174,22 @@ func selectFaults(patterns []string) ([]mutant.Fault, error) {
 	return chosen, nil
 }
 
+// against chooses the scenarios that a fault meets.
+func (f *mutantFlags) against(fault mutant.Fault, columns []farmspec.MatrixScenario, o features.Options) features.Options {
+	switch {
+	case f.quick:
+		o.Run = fault.Convicts
+	case !f.full:
+		o.Run = features.Neighbours(columns, fault.Convicts, fault.Violates)
+	}
+	return o
+}
+
 // judgeFault judges a farm with one fault.
-func judgeFault(ctx context.Context, f mutant.Fault, o features.Options, quick bool) (farmspec.FaultResult, error) {
+func judgeFault(ctx context.Context, f mutant.Fault, o features.Options) (farmspec.FaultResult, error) {
 	r := farmspec.FaultResult{
 		ID: f.ID, Name: f.Name, Violates: f.Violates, Convicts: f.Convicts, Level: f.Level,
 		Precedent: f.Precedent, Target: f.Profile.ProfileName(), State: farmspec.Survived,
-	}
-	if quick {
-		o.Run = f.Convicts
 	}
 	report, err := judgeFarm(ctx, f.Farm(), o)
 	if err != nil {

@@ -34,6 +34,13 @@ func init() {
 			}),
 		},
 		Fault{
+			ID: "M370", Name: "log-out deletes the cookie and nothing else, where tokens coalesce", Violates: []string{"AJ-4.4", "AJ-3.5"},
+			Convicts: []string{"logout.created-together"}, Level: farmspec.Black, Profile: coalescing,
+			Plant: api(func(s web.Service) web.Service {
+				return serviceWith{Service: s, logout: func(context.Context, reference.Presented) error { return nil }}
+			}),
+		},
+		Fault{
 			ID: "F39", Name: "state saved by a request under way brings its session back", Violates: []string{"AJ-6.1", "ASVS-7.4.1"},
 			Convicts: []string{"inflight.state-being-saved"}, Level: farmspec.Grey,
 			Precedent: "rack CVE-2025-46336; express-session issue 632; connect-redis issue 328",

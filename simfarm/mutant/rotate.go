@@ -244,12 +244,19 @@ func (s addedNotReplaced) Replace(ctx context.Context, old, next reference.Token
 	return s.Create(ctx, row)
 }
 
-// lastWriterWins checks the token in one step and overwrites it in another.
+// lastWriterWins checks the token in one step and overwrites it in another,
+// with a database that is a millisecond away.
 type lastWriterWins struct{ reference.Store }
+
+func (s lastWriterWins) Find(ctx context.Context, id reference.ID) (reference.SecuritySession, error) {
+	row, err := s.Store.Find(ctx, id)
+	time.Sleep(time.Millisecond)
+	return row, err
+}
 
 func (s lastWriterWins) Replace(ctx context.Context, old, next reference.Token) error {
 	for {
-		row, err := s.Find(ctx, old.ID)
+		row, err := s.Store.Find(ctx, old.ID)
 		if err != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ import (
 func init() {
 	register(
 		Fault{
-			ID: "F26", Name: "only the cookie's Max-Age times a session out", Violates: []string{"WF-7.3"},
+			ID: "F26", Name: "only the cookie's Max-Age times a session out", Violates: []string{"WF-7.3", "WSTG-SESS-07", "ASVS-7.3.1"},
 			Convicts: []string{"timeout.cookie-age-means-nothing"}, Level: farmspec.Black, Precedent: "aiohttp-session CVE-2018-1000814",
 			Plant: func() simfarm.Wrap {
 				return Both(service(func(o *reference.Options) { unlimited(o) })(), pages(cookieAges)())
@@ -107,7 +107,7 @@ func init() {
 			Plant: service(func(o *reference.Options) { o.Limits.Absolute = forever }),
 		},
 		Fault{
-			ID: "F46", Name: "HTTP sessions belong to the user and outlive the session", Violates: []string{"WF-8.2", "AJ-3.4", "AJ-0.1"},
+			ID: "F46", Name: "HTTP sessions belong to the user and outlive the session", Violates: []string{"WF-8.2", "AJ-3.4", "AJ-0.1", "AJ-6.4"},
 			Convicts: []string{"timeout.ends-every-http-session", "state.gone-after-end"}, Level: farmspec.Black,
 			Plant: member(func(c *web.ServerConfig) { c.Sessions = ownMemory(c.Sessions, byUser) }),
 		},
