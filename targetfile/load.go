@@ -149,7 +149,7 @@ func (s *Source) members() {
 	case t.Topology == farmspec.SingleHost && !one:
 		d.at("topology", "use one host name with a port each, or another topology", "topology is single-host and the members have different hosts")
 	case t.Topology == farmspec.SplitDomain && t.Handoff == farmspec.NoHandoff && len(hosts) > 1:
-		d.at("handoff", "give the members one host name, or a common domain, or say how they hand over", "the members share no domain, so no cookie reaches them all, and there is no hand-off")
+		d.at(fmt.Sprintf("members[%d].url", len(f.Members)-1), "give the members one host name, or a common domain, or say how they hand over", "the members share no domain, so no cookie reaches them all, and there is no hand-off")
 	}
 }
 

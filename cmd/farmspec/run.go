@@ -44,6 +44,7 @@ type runFlags struct {
 	mode, policy, topology, replay string
 	knownFailures                  string
 	allProfiles, dryRun, verbose   bool
+	noDoctor                       bool
 }
 
 func newRun() *cobra.Command {
@@ -83,6 +84,7 @@ together cover every value; with any of them, the one profile they name.`,
 	fl.StringVar(&f.target, "target", "", "judge the one profile of this name, as reports print it")
 	fl.StringVar(&f.knownFailures, "known-failures", "", "list of failures that are known; they run, and the exit code tells what is not on the list")
 	fl.BoolVar(&f.allProfiles, "all-profiles", false, "judge every combination of mode, policy and topology")
+	fl.BoolVar(&f.noDoctor, "no-doctor", false, "judge the farm of a target file without proving the file first")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "a line for every case")
 	return c
 }
@@ -131,6 +133,14 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	defer closeAll()
 	if source != nil {
 		targets = append(targets, source.Target)
+		if source.MaxWait > 0 && !c.Flags().Changed("max-wait") {
+			f.MaxWait = source.MaxWait
+		}
+		if !f.noDoctor && !f.dryRun {
+			if err := examine(ctx, c.OutOrStdout(), args[0], source, false); err != nil {
+				return err
+			}
+		}
 	}
 	if f.dryRun {
 		plan, err := features.Plan(f.Options, targets...)

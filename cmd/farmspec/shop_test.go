@@ -26,6 +26,9 @@ type shop struct {
 	cookieOnlyLogOut bool // log-out deletes the cookie and nothing else
 	apart            bool // members do not share their sessions
 
+	// front, if there is one, stands before a member and changes its manners.
+	front func(member int, next http.Handler) http.Handler
+
 	Members []string // base addresses
 	Control string   // moves the clock: POST /advance?seconds=N
 
@@ -58,7 +61,11 @@ func openShop(t *testing.T, plant func(*shop)) *shop {
 			store = map[string]*shopSession{}
 		}
 		s.stores = append(s.stores, store)
-		member := httptest.NewServer(s.member(i))
+		handler := s.member(i)
+		if s.front != nil {
+			handler = s.front(i, handler)
+		}
+		member := httptest.NewServer(handler)
 		t.Cleanup(member.Close)
 		s.Members = append(s.Members, member.URL)
 	}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/farmspec/farmspec"
+)
+
+func TestDoctorProvesEveryLine(t *testing.T) {
+	s := openShop(t, nil)
+	path := s.file(t)
+	code, out, errs := command(t, "doctor", path)
+	if code != 0 {
+		t.Fatalf("exit code %d\n%s%s", code, out, errs)
+	}
+	for _, want := range []string{
+		"server-1 answers in", "server-2 answers in", "each member has the log-in at /login", "without a token every protected page is refused",
+		"user1 logs in at server-1", "2 of 2 protected pages are served", "cookie shop carries the session by itself", "server-2 knows a token from server-1",
+		"a page keeps the token", "/cart at server-1 remembers a value", "/wishes at server-2 remembers", "user2 logs in", "/about is shown to anybody",
+		"log-out ends the session", "the hook moves the time", path + " describes its farm:",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("nothing says %q in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "odd") || strings.Contains(out, "ill  ") || strings.Contains(out, shopPassword) {
+		t.Errorf("an honest farm and a right file have symptoms, or a password is shown:\n%s", out)
+	}
+}
+
+// Each wrong line is told with its place and remedy, and exit code 3.
+func TestDoctorFindsWrongLines(t *testing.T) {
+	nobody := unused(t)
+	tls := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(tls.Close)
+	s := openShop(t, nil)
+	for _, tc := range []struct {
+		name, old, new string
+		line           string // whose number is told
+		want           []string
+	}{
+		{"member down", "url: " + s.Members[1], "url: " + nobody, "url: " + nobody, []string{"server-2 cannot be reached: the connection is refused", "start the farm"}},
+		{"host unknown", "url: " + s.Members[1], "url: http://server-2.invalid:1\ntopology: shared-domain", "url: http://server-2.invalid", []string{"its host name is not known", "resolve"}},
+		{"TLS where there is none", "url: http://" + s.Members[1][7:], "url: https://" + s.Members[1][7:], "url: https", []string{"does not speak TLS", "write http://"}},
+		{"certificate not trusted", "url: " + s.Members[1], "url: " + tls.URL, "url: " + tls.URL, []string{"authority that is not trusted", "SSL_CERT_FILE"}},
+		{"HTTP where there is TLS", "url: " + s.Members[1], "url: http" + tls.URL[5:], "url: http" + tls.URL[5:], []string{"speaks HTTPS", "write https://"}},
+		{"log-in elsewhere", "path: /login", "path: /signin", "path: /signin", []string{"/signin answers with 404", "correct it"}},
+		{"no form there", "path: /login", "path: /about", "path: /about", []string{"/about answers with 200 and has no form"}},
+		{"user's field", "user: username", "user: usrname", "user: usrname", []string{`no field "usrname"`, "did you mean username?"}},
+		{"password's field", "password: password", "password: secret", "password: secret", []string{`no field "secret"`, "its fields are username, password"}},
+		{"wrong password", "password: env:SHOP_PASSWORD", "password: text:wrong", "password: text:wrong", []string{"user1 logs in at server-1 and is asked to log in again", "correct the password"}},
+		{"unknown users", `pattern: "user{n}"`, `pattern: "guest{n}"`, "password: env:", []string{"guest1 logs in at server-1 and is asked to log in again"}},
+		{"cookie's name", "name: shop\n", "name: shp\n", "name: shp", []string{`the browser has no cookie "shp"`, "did you mean shop?"}},
+		{"the wrong cookie", "name: shop\ncompanions: [shop-form]", "name: shop-form", "name: shop-form", []string{"a browser with shop-form alone is not served"}},
+		{"marker of everybody", "marker: \"Your account, by {member}\"", "marker: \"by server\"", "marker: \"by server\"", []string{"shows its marker without a token", "signed-in"}},
+		{"marker of nobody", "marker: \"Your account, by {member}\"", "marker: \"My account\"", "marker: \"My account\"", []string{`shows the right user and not the marker "My account"`}},
+		{"page elsewhere", "path: /account", "path: /home", "path: /home", []string{"/home at server-1 answers with 404"}},
+		{"echo", "Signed in as {user}", "Hello {user}", "echo:", []string{`does not show "Hello user1"`}},
+		{"application's field", "field: item", "field: itm", "field: itm", []string{`has no form with the field "itm"`}},
+		{"application's marker", "marker: \"Your cart\"", "marker: \"Basket\"", "marker: \"Basket\"", []string{`/cart at server-1, logged in, is refused`}},
+		{"open page", "path: /about", "path: /account", "marker: \"About the shop", []string{"/account answers with 200 and without the marker"}},
+		{"log-out elsewhere", "path: /logout", "path: /bye", "path: /bye", []string{"the log-out at server-", "cannot be made"}},
+		{"a log-out that is none", "path: /logout", "path: /cart", "logout:", []string{"the same browser is still served"}},
+		{"rotation that is none", "limits:", "rotation: {policy: strict}\nlimits:", "rotation:", []string{"did not change the value of shop"}},
+		{"clock's command", "advance: POST " + s.Control, "advance: POST " + nobody, "advance: POST", []string{"advance the clock: post:"}},
+		{"clock that stands", "advance: POST " + s.Control + "/advance?seconds={seconds}", "advance: true {seconds}", "", nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			path := s.file(t, tc.old, tc.new)
+			code, out, errs := command(t, "doctor", path)
+			if tc.want == nil { // odd only
+				if code != 0 || !strings.Contains(out, "odd  "+path) {
+					t.Errorf("exit code %d, want 0 and something odd\n%s%s", code, out, errs)
+				}
+				return
+			}
+			if code != farmspec.ExitNotReady {
+				t.Errorf("exit code %d, want %d\n%s%s", code, farmspec.ExitNotReady, out, errs)
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			before, _, found := strings.Cut(string(text), tc.line)
+			if !found {
+				t.Fatalf("no line %q", tc.line)
+			}
+			place := path + ":" + strconv.Itoa(strings.Count(before, "\n")+1) + ": "
+			var ill string
+			for line := range strings.Lines(out) {
+				if strings.HasPrefix(line, "ill  "+place) {
+					ill += line
+				}
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(ill, want) {
+					t.Errorf("no %q at %s\n%s", want, place, out)
+				}
+			}
+			if strings.Contains(out+errs, shopPassword) {
+				t.Error("a password is shown")
+			}
+		})
+	}
+}
+
+// What a farm does wrong is not the file's fault: the doctor tells of it and
+// leaves the verdict to the scenarios.
+func TestDoctorLeavesVerdictsToTheJudge(t *testing.T) {
+	for name, plant := range map[string]func(*shop){
+		"a copy of its token is still served":          func(s *shop) { s.cookieOnlyLogOut = true },
+		"server-2 does not know a token from server-1": func(s *shop) { s.apart = true },
+	} {
+		code, out, errs := command(t, "doctor", openShop(t, plant).file(t))
+		if code != 0 || !strings.Contains(out, name) {
+			t.Errorf("exit code %d, want 0 and %q\n%s%s", code, name, out, errs)
+		}
+	}
+}
+
+func TestDoctorOfAFaultyFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "t.yaml")
+	if err := os.WriteFile(path, []byte("produkt: x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, sub := range []string{"doctor", "run"} {
+		code, out, errs := command(t, sub, path)
+		if code != farmspec.ExitUsage || out != "" || !strings.Contains(errs, path+`:1: unknown field "produkt"; did you mean product?`) {
+			t.Errorf("%s: exit code %d\n%s%s", sub, code, out, errs)
+		}
+	}
+}

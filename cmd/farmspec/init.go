@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/farmspec/farmspec"
+	"github.com/farmspec/farmspec/targetfile"
+)
+
+type initFlags struct {
+	targetfile.Sketch
+	force bool
+}
+
+func newInit() *cobra.Command {
+	var f initFlags
+	c := &cobra.Command{
+		Use:   "init [TARGET.yaml]",
+		Short: "Write a commented target file to start from",
+		Long: `Writes a target file with every field explained: what the flags say, asked for
+on a terminal where they do not, and an example's for the rest. Then let
+farmspec doctor prove it.
+
+Without a name it writes target.yaml. An existing file stays unless --force.`,
+		Example: `  farmspec init shop.yaml --url http://127.0.0.1:8081 --url http://127.0.0.1:8082 --cookie sid
+  farmspec init shop.yaml            # asks`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			path := "target.yaml"
+			if len(args) == 1 {
+				path = args[0]
+			}
+			return f.run(c, path)
+		},
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.Product, "product", "", "the product's name")
+	fl.StringArrayVar(&f.URLs, "url", nil, "a member's base address (repeatable)")
+	fl.StringVar(&f.Cookie, "cookie", "", "name of the session's cookie")
+	fl.StringVar(&f.Login, "login", "", "path of the log-in")
+	fl.StringVar(&f.UserField, "user-field", "", "name of the user's field")
+	fl.StringVar(&f.PassField, "password-field", "", "name of the password's field")
+	fl.StringVar(&f.Logout, "logout", "", "path of the log-out page")
+	fl.StringVar(&f.Echo, "echo", "", "what pages show of the user, with {user} for the name")
+	fl.StringVar(&f.Page, "page", "", "path of a protected page")
+	fl.StringVar(&f.Marker, "marker", "", "text that only that page has")
+	fl.StringVar(&f.Idle, "idle", "", "idle time-out, for example 30m")
+	fl.StringArrayVar(&f.Users, "user", nil, "an account's name (repeatable)")
+	fl.StringVar(&f.Password, "password", "", "where the passwords are: env:NAME or file:PATH")
+	fl.BoolVar(&f.force, "force", false, "overwrite an existing file")
+	return c
+}
+
+func (f *initFlags) run(c *cobra.Command, path string) error {
+	if _, err := os.Lstat(path); err == nil && !f.force {
+		return usageError(fmt.Errorf("%s is there already; choose another name, or --force to overwrite it", path))
+	}
+	if in, ok := c.InOrStdin().(*os.File); ok && term.IsTerminal(int(in.Fd())) {
+		if err := ask(in, c.OutOrStdout(), &f.Sketch); err != nil {
+			return err
+		}
+	}
+	content, err := f.Write()
+	if err != nil {
+		return usageError(err)
+	}
+	mode := os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	if f.force {
+		mode = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+	}
+	file, err := os.OpenFile(path, mode, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		err = fmt.Errorf("%s is there already; choose another name, or --force to overwrite it", path)
+	}
+	if err != nil {
+		return usageError(fmt.Errorf("write target file: %w", err))
+	}
+	_, err = file.Write(content)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return usageError(fmt.Errorf("write target file: %w", err))
+	}
+	_, err = fmt.Fprintf(c.OutOrStdout(), "%s is written. Next:\n  farmspec doctor %s\n  farmspec run %s\n", path, path, path)
+	return err
+}
+
+// ask asks for what no flag gave. An empty answer takes the example's.
+func ask(in io.Reader, out io.Writer, s *targetfile.Sketch) error {
+	lines := bufio.NewScanner(in)
+	for _, q := range s.Questions() {
+		fmt.Fprintf(out, "%s [%s]: ", q.Text, q.Example)
+		if !lines.Scan() {
+			if err := lines.Err(); err != nil {
+				return fmt.Errorf("read the answers: %w", err)
+			}
+			return &exitError{Code: farmspec.ExitUsage, Err: errors.New("the answers ended; nothing was written")}
+		}
+		q.Answer(strings.TrimSpace(lines.Text()))
+	}
+	return nil
+}

@@ -1,0 +1,141 @@
+package targetfile
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Sketch is what one knows of a farm before its target file is written. What
+// is empty stays the example's.
+type Sketch struct {
+	Product              string
+	URLs                 []string // of the members
+	Cookie               string
+	Login                string // path
+	UserField, PassField string
+	Logout               string // path
+	Echo                 string
+	Page, Marker         string
+	Idle                 string
+	Users                []string
+	Password             string // env:NAME, file:PATH or text:PASSWORD
+}
+
+// Question asks for something a sketch does not say yet.
+type Question struct {
+	Text, Example string
+	// Answer takes the answer; an empty one leaves the example's.
+	Answer func(string)
+}
+
+// Questions are those for everything the sketch does not say, in the order of
+// the file.
+func (s *Sketch) Questions() []Question {
+	var all []Question
+	one := func(text, example string, field *string) {
+		if *field == "" {
+			all = append(all, Question{text, example, func(a string) { *field = a }})
+		}
+	}
+	several := func(text, example string, field *[]string) {
+		if len(*field) == 0 {
+			all = append(all, Question{text, example, func(a string) { *field = strings.FieldsFunc(a, func(r rune) bool { return r == ' ' || r == ',' }) }})
+		}
+	}
+	one("Product", "Example shop", &s.Product)
+	several("Base address of each member", "http://127.0.0.1:8081 http://127.0.0.1:8082", &s.URLs)
+	one("Session cookie", "SHOPSESSION", &s.Cookie)
+	one("Path of the log-in form", "/login", &s.Login)
+	one("Its field for the user", "username", &s.UserField)
+	one("Its field for the password", "password", &s.PassField)
+	one("Path of the page with the log-out form", "/logout", &s.Logout)
+	one("What pages show of the user", "Signed in as {user}", &s.Echo)
+	one("Path of a protected page", "/account", &s.Page)
+	one("Text that only that page has", "Your account, by {member}", &s.Marker)
+	one("Idle time-out", "30m", &s.Idle)
+	several("Accounts", "ada ben grace mallory", &s.Users)
+	one("Where their passwords are: env:NAME or file:PATH", "env:SHOP_PASSWORD", &s.Password)
+	return all
+}
+
+// Write returns the example with what the sketch says in the example's place.
+// The error names an entry that cannot be right.
+func (s *Sketch) Write() ([]byte, error) {
+	for _, u := range s.URLs {
+		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
+			return nil, fmt.Errorf("write target file: the address %q is not like https://one.example.com:8443", u)
+		}
+	}
+	for _, p := range []string{s.Login, s.Logout, s.Page} {
+		if p != "" && !strings.HasPrefix(p, "/") {
+			return nil, fmt.Errorf("write target file: the path %q does not begin with a slash", p)
+		}
+	}
+	if d, err := time.ParseDuration(or(s.Idle, "30m")); err != nil || d <= 0 {
+		return nil, fmt.Errorf("write target file: the idle time-out %q is not like 30m", s.Idle)
+	}
+	if s.Echo != "" && !strings.Contains(s.Echo, "{user}") {
+		return nil, fmt.Errorf("write target file: what pages show, %q, has no {user} where the name is", s.Echo)
+	}
+	if kind, rest, _ := strings.Cut(s.Password, ":"); s.Password != "" && (rest == "" || kind != "env" && kind != "file" && kind != "text") {
+		return nil, fmt.Errorf("write target file: the passwords are not given as env:NAME or file:PATH")
+	}
+	text := string(Example)
+	replace := func(old, new string) {
+		if !strings.Contains(text, old) {
+			panic("targetfile: the example has no " + strconv.Quote(old))
+		}
+		text = strings.Replace(text, old, new, 1)
+	}
+	value := func(line, value string, quote bool) {
+		if value == "" {
+			return
+		}
+		key, _, _ := strings.Cut(line, ": ")
+		if quote || strings.ContainsAny(value, ":#{}[]\"'&*!|>%@`,\\\n") || strings.TrimSpace(value) != value {
+			value = strconv.Quote(value)
+		}
+		replace("\n"+line+"\n", "\n"+key+": "+value+"\n")
+	}
+	value("  name: Example shop", s.Product, false)
+	if s.Product != "" {
+		replace("\n  version: \"1.0\"\n", "\n  # version: \"1.0\"\n")
+	}
+	if len(s.URLs) > 0 {
+		var members strings.Builder
+		for i, u := range s.URLs {
+			fmt.Fprintf(&members, "  - name: server-%d\n    url: %s\n", i+1, strings.TrimRight(u, "/"))
+		}
+		replace("  - name: server-1\n    url: http://127.0.0.1:8081\n  - name: server-2\n    url: http://127.0.0.1:8082\n", members.String())
+	}
+	value("  name: SHOPSESSION", s.Cookie, false)
+	value("  path: /login", s.Login, false)
+	value("  user: username", s.UserField, false)
+	value("  password: password", s.PassField, false)
+	value("  path: /logout", s.Logout, false)
+	value(`echo: "Signed in as {user}"`, s.Echo, true)
+	value("  - path: /account", s.Page, false)
+	value(`    marker: "Your account, by {member}"`, s.Marker, true)
+	value("  idle: 30m", s.Idle, false)
+	if len(s.Users) > 0 {
+		old := text[strings.Index(text, "    - user: ada\n"):strings.Index(text, "  # or, where made-up names")]
+		var users strings.Builder
+		for _, u := range s.Users {
+			fmt.Fprintf(&users, "    - user: %s\n      password: env:SHOP_PASSWORD\n", strconv.Quote(u))
+		}
+		replace(old, users.String())
+	}
+	if s.Password != "" {
+		text = strings.ReplaceAll(text, "\n      password: env:SHOP_PASSWORD\n", "\n      password: "+strconv.Quote(s.Password)+"\n")
+	}
+	if len(s.URLs) > 0 { // what is not known of another farm is left for its owner
+		for _, section := range []string{"apps:\n  - name: cart\n    path: /cart\n    marker: \"Your cart\"\n    field: item\n", "open:\n  path: /about\n  marker: \"About the shop\"\n"} {
+			replace(section, "# "+strings.TrimSuffix(strings.ReplaceAll(section, "\n", "\n# "), "# "))
+		}
+		replace("    # end: /cart/end ", "#     end: /cart/end ")
+	}
+	return []byte(text), nil
+}
