@@ -25,6 +25,8 @@ type hostileScene struct {
 	answers []hostileAnswer
 	// looks are how tokens that are none were refused, by server.
 	looks map[string][]hostileAnswer
+	// clean are lines of answers that show nothing of the inside.
+	clean map[string]bool
 }
 
 // hostileAnswer is what came of a hostile request.
@@ -175,16 +177,29 @@ func (w *world) asksByEveryMethod(ctx context.Context, server int) error {
 
 // noneGetsAPage demands more than that no page is shown: the answer to a HEAD
 // shows none, and still tells what is there where it is a yes.
-func (w *world) noneGetsAPage() error {
+//
+// Some farms answer with their log-in form in place of the page, as a yes too;
+// where a GET shows that they do, it counts as a refusal.
+func (w *world) noneGetsAPage(ctx context.Context) error {
 	w.refusals++
+	inPlace := slices.ContainsFunc(w.hostile.answers, func(a hostileAnswer) bool {
+		return a.Method == http.MethodGet && a.Status/100 == 2 && w.hasLogIn(a.Exchange)
+	})
 	for _, a := range w.hostile.answers {
 		yes := a.Status/100 == 2 && a.Method != http.MethodOptions
+		if yes && inPlace {
+			yes = a.Method != http.MethodHead && !w.hasLogIn(a.Exchange)
+		}
+		good, err := w.setsGoodToken(ctx, a.Exchange)
+		if err != nil {
+			return err
+		}
 		switch {
 		case a.Err != nil:
 			return &failedControl{fmt.Sprintf("%s: %s", a.what, describe(a.Exchange))}
 		case yes || strings.Contains(string(a.Body), a.target):
 			return w.expect(false, a.Exchange, "no page for "+a.what+" without a session", describe(a.Exchange)+" and what looks like the page")
-		case w.setsToken(a.Exchange):
+		case good:
 			return w.expect(false, a.Exchange, "no token for "+a.what+" without a session", "it sent one")
 		}
 	}
@@ -251,7 +266,7 @@ func (w *world) hostileToServers(base, good string) []hostileRequest {
 		"nothing": "", "one letter": "x", "16 kB": long, "bytes of no text": "\x80\xfe\xff", "quotes": `""`, "equals signs": "====",
 		"markup": "<script>", "a query of a database": "' OR '1'='1", "broken escapes": "%zz%", "an object": `{"id":1}`,
 	} {
-		all = append(all, hostileRequest{what: tokenOfNone + what, header: []string{"Cookie: " + carrier + "=" + value}})
+		all = append(all, hostileRequest{what: tokenOfNone + what, header: []string{"Cookie: " + carrier + "=" + value}, oversized: value == long})
 	}
 	slices.SortStableFunc(all[len(all)-10:], func(a, b hostileRequest) int { return strings.Compare(a.what, b.what) })
 	return all
@@ -303,12 +318,24 @@ var insides = []*regexp.Regexp{
 	regexp.MustCompile(`(^|[\s"'(=])/(home|root|usr|var|opt|srv|tmp|etc|work|build|app)/[\w.-]+`),
 }
 
-// shownInside is what of the inside an answer shows, or "".
-func shownInside(x *farmspec.Exchange) string {
-	for _, re := range insides {
-		if m := re.Find(x.Body); m != nil {
-			return string(m)
+// shownInside is what of the inside an answer shows, or "". A line that was
+// found clean is not read again: pages of errors repeat themselves.
+func (w *world) shownInside(x *farmspec.Exchange) string {
+	if w.hostile.clean == nil {
+		w.hostile.clean = map[string]bool{}
+	}
+	for line := range bytes.Lines(x.Body) {
+		if w.hostile.clean[string(line)] {
+			continue
 		}
+		for _, re := range insides {
+			if m := re.Find(line); m != nil {
+				return string(m)
+			}
+		}
+		w.hostile.clean[string(line)] = true
+	}
+	for _, re := range insides {
 		for name, values := range x.Header {
 			for _, v := range values {
 				if m := re.FindString(v); m != "" && name != "Location" && name != "Content-Type" { // which repeat the request, and name types
@@ -320,17 +347,57 @@ func shownInside(x *farmspec.Exchange) string {
 	return ""
 }
 
-func (w *world) eachRefusedShowsNothing() error {
+// setsGoodToken reports whether an answer to somebody who did not log in sets
+// a token that counts. One that rotates does so always. Where it does not, the
+// cookie may also name an anonymous session, and counts if it opens a page.
+func (w *world) setsGoodToken(ctx context.Context, x *farmspec.Exchange) (bool, error) {
+	if !w.setsToken(x) {
+		return false, nil
+	}
+	if w.target.Rotation != farmspec.NoRotation {
+		return true, nil
+	}
+	m, ok := w.target.MemberOf(x.URL)
+	if !ok { // such as the address of another host
+		m = w.target.Members[0]
+	}
+	for _, c := range x.SetCookies() {
+		if c.Name != w.target.Carrier.Name || c.Value == "" {
+			continue
+		}
+		if good, err := w.opens(ctx, carried{value: c.Value}, m); good || err != nil {
+			return good, err
+		}
+	}
+	return false, nil
+}
+
+// opens reports whether a token alone gets a protected page of the member's.
+func (w *world) opens(ctx context.Context, t carried, m farmspec.Member) (bool, error) {
+	b := w.newBrowser("somebody")
+	w.give(b, t, m)
+	page := w.home(m)
+	visit, err := b.Open(ctx, m.At(page.Path))
+	if err != nil {
+		return false, fmt.Errorf("try a token at %s: %w", m.Name, err)
+	}
+	if x := visit.Final(); x.Err != nil {
+		return false, fmt.Errorf("try a token at %s: %w", m.Name, x.Err)
+	}
+	return bytes.Contains(visit.Final().Body, []byte(page.Marker)), nil
+}
+
+func (w *world) eachRefusedShowsNothing(ctx context.Context) error {
 	w.refusals++
 	for _, a := range w.hostile.answers {
-		if err := w.refusedShowsNothing(a); err != nil {
+		if err := w.refusedShowsNothing(ctx, a); err != nil {
 			return err
 		}
 	}
 	return w.expect(true, nil, "refusals that show nothing of the inside", fmt.Sprintf("%d of %d", len(w.hostile.answers), len(w.hostile.answers)))
 }
 
-func (w *world) refusedShowsNothing(a hostileAnswer) error {
+func (w *world) refusedShowsNothing(ctx context.Context, a hostileAnswer) error {
 	if a.Err != nil {
 		if a.oversized {
 			return nil
@@ -338,11 +405,15 @@ func (w *world) refusedShowsNothing(a hostileAnswer) error {
 		return w.expect(false, a.Exchange, "a refusal of "+a.what, describe(a.Exchange))
 	}
 	expected := "a refusal of " + a.what
-	shown := shownInside(a.Exchange)
+	good, err := w.setsGoodToken(ctx, a.Exchange)
+	if err != nil {
+		return err
+	}
+	shown := w.shownInside(a.Exchange)
 	switch {
 	case a.Status >= 500 && a.Status != http.StatusNotImplemented && a.Status != http.StatusHTTPVersionNotSupported:
 		return w.expect(false, a.Exchange, expected, describe(a.Exchange)+", which is a failure")
-	case w.setsToken(a.Exchange):
+	case good:
 		return w.expect(false, a.Exchange, expected, "a new token")
 	case w.shownPage(a.Exchange) != "":
 		return w.expect(false, a.Exchange, expected, "the page "+w.shownPage(a.Exchange))
@@ -373,6 +444,9 @@ func (w *world) shownPage(x *farmspec.Exchange) string {
 
 func (w *world) noTokensRefusedAlike() error {
 	for member, answers := range w.hostile.looks {
+		answers = slices.DeleteFunc(slices.Clone(answers), func(a hostileAnswer) bool {
+			return a.oversized && tooLarge(a.Status) // refused for its size, before anybody looked for a token
+		})
 		first := answers[0]
 		for _, a := range answers[1:] {
 			same := a.Status == first.Status && sameSize(len(a.Body), len(first.Body)) && a.Header.Get("Location") == first.Header.Get("Location")
@@ -383,6 +457,12 @@ func (w *world) noTokensRefusedAlike() error {
 		}
 	}
 	return w.expect(true, nil, "one refusal for every token that is none", "all alike at each server")
+}
+
+// tooLarge reports whether a status is one that servers give headers beyond
+// their bound.
+func tooLarge(status int) bool {
+	return slices.Contains([]int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge}, status)
 }
 
 // hostileCalls are calls that the service's document does not describe, made

@@ -182,7 +182,7 @@ func (w *world) presentHeld(ctx context.Context, n int, name string) error {
 	}
 	return w.release(ctx, func() error {
 		defer w.race.held.Release()
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, inTime)
 		defer cancel()
 		if err := w.race.held.Wait(ctx, 2); err != nil {
 			return &failedControl{"fewer than two presenters reached the place between verification and replacement together"}
@@ -212,8 +212,12 @@ func (w *world) atMostOneServed() error {
 	return w.expect(n <= 1, x, "no more than one presenter is served", fmt.Sprintf("%d of %d are", n, len(w.race.presenters)))
 }
 
+// allServed is for presenters within the grace, which begins when the first of
+// them is served.
 func (w *world) allServed() error {
+	first := slices.MinFunc(w.race.presenters, func(a, b *presenter) int { return int(a.call - b.call) })
 	for _, pr := range w.race.presenters {
+		pr.attempt.until = w.began.Add(first.call + w.target.Grace)
 		if err := w.mustServe(pr.attempt); err != nil {
 			return err
 		}

@@ -513,7 +513,16 @@ func (w *world) doesNotServeThatPage() error {
 }
 
 func (w *world) secondTabPresents(ctx context.Context, name string) error {
-	return w.presentsToken(ctx, name, name, "earlier")
+	p, err := w.person(ctx, name)
+	if err != nil {
+		return err
+	}
+	replaced := p.last.visit.Exchanges[0].Start // or later
+	if err := w.presentsToken(ctx, name, name, "earlier"); err != nil {
+		return err
+	}
+	w.acts.attempt.until = replaced.Add(w.target.Grace)
+	return nil
 }
 
 // asksForResource fetches as a page's own <object> would.

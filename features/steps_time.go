@@ -82,7 +82,7 @@ func (w *world) gracePasses(ctx context.Context) error {
 	if w.target.Grace == 0 {
 		return nil
 	}
-	return w.pass(ctx, w.target.Grace+time.Second)
+	return w.pass(ctx, w.target.Grace+max(time.Second, w.target.Limits.Tolerance))
 }
 
 func (w *world) almostAppIdlePasses(ctx context.Context, which string, server int) error {
