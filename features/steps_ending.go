@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"net/url"
 	"slices"
 
@@ -203,12 +205,24 @@ func (w *world) forgesLogOut(ctx context.Context, name string) error {
 	}
 	x := p.browser.Send(ctx, farmspec.Request{
 		Method: "POST", URL: p.at.At(w.target.Logout.Path), Dest: "document", Cookies: farmspec.JarCookies, KeepCookies: true,
-		Header: map[string][]string{"Content-Type": {"application/x-www-form-urlencoded"}}, Body: "out=1",
+		Header: fromNeighbour(p.at), Body: "out=1",
 	})
 	if x.Err != nil {
 		return fmt.Errorf("send a forged log-out: %w", x.Err)
 	}
 	return ctx.Err()
+}
+
+// fromNeighbour is what a browser says of a form that was sent from a page at
+// another port of the member's own host: the same site and another origin, so
+// that SameSite lets the cookies go along and Origin tells where it came from.
+func fromNeighbour(m farmspec.Member) http.Header {
+	h := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Sec-Fetch-Site": {"same-site"}, "Sec-Fetch-User": nil}
+	if u, err := url.Parse(m.URL); err == nil {
+		h.Set("Origin", u.Scheme+"://"+net.JoinHostPort(u.Hostname(), "1"))
+		h.Set("Referer", h.Get("Origin")+"/")
+	}
+	return h
 }
 
 // forgesValue sends an application a value as a page on a neighbouring host
@@ -232,7 +246,7 @@ func (w *world) forgesValue(method string) func(context.Context, string, int, st
 		if method == "GET" {
 			r.URL += "?" + values
 		} else {
-			r.Header = map[string][]string{"Content-Type": {"application/x-www-form-urlencoded"}}
+			r.Header = fromNeighbour(m)
 			r.Body = values
 		}
 		x := p.browser.Send(ctx, r)

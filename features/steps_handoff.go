@@ -514,15 +514,28 @@ func altered(s string, i int) string {
 	return s[:i] + string(c) + s[i+1:]
 }
 
+// unpadded is a token without the padding of its encoding. Decoders may stop
+// there (RFC 4648, section 3.3), so what is done to the padding, or behind it,
+// leaves the token what it was.
+func unpadded(s string) string {
+	for _, pad := range []string{"=", "%3D", "%3d"} {
+		for len(s) > len(pad) && strings.HasSuffix(s, pad) {
+			s = strings.TrimSuffix(s, pad)
+		}
+	}
+	return s
+}
+
 // alterations changes a text at n places spread over it, first and last among
-// them, one at a time.
+// them but for padding, one at a time.
 func alterations(s string, n int) []string {
-	n = min(n, len(s))
+	last := len(unpadded(s)) - 1
+	n = min(n, last+1)
 	var out []string
 	for k := range n {
 		i := 0
 		if n > 1 {
-			i = k * (len(s) - 1) / (n - 1)
+			i = k * last / (n - 1)
 		}
 		out = append(out, altered(s, i))
 	}
@@ -610,9 +623,11 @@ func (w *world) cookies(ctx context.Context, what string) (values [][]string, ow
 	case rest == "token changed":
 		values = one(alterations(token, 3)...)
 	case rest == "token cut short":
-		values = one(token[:len(token)-1], token[:len(token)/2])
+		u := unpadded(token)
+		values = one(u[:len(u)-1], u[:len(u)/2])
 	case rest == "token lengthened":
-		values = one(token+"A", token+token)
+		u := unpadded(token)
+		values = one(u+"A"+token[len(u):], u+token)
 	case rest == "token and a changed one":
 		values = [][]string{{token, altered(token, len(token)/2)}}
 	case rest == "a changed one and …'s token":

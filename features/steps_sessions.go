@@ -523,7 +523,14 @@ func (w *world) carriesToken(ctx context.Context, name, which string) error {
 		return err
 	}
 	for _, m := range w.target.Members {
-		if _, has := w.tokenAt(p.browser, m); has {
+		t, has := w.tokenAt(p.browser, m)
+		if has && which == "no" && w.target.Rotation == farmspec.NoRotation {
+			// It may name an anonymous session; then it opens nothing.
+			if has, err = w.opens(ctx, t, m); err != nil {
+				return err
+			}
+		}
+		if has {
 			return w.expect(which == "a", nil, name+" to carry "+which+" token", "she carries one")
 		}
 	}
