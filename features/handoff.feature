@@ -118,12 +118,12 @@ Feature: The first server opens the token and redirects to the second
         | Ada's token changed             |
         | Ada's token cut short           |
         | Ada's token lengthened          |
-        | a changed one and Ada's token   |
 
       @mode:claimed @mode:sealed @mode:direct
       Examples:
         | what                            |
         | Ada's token and a changed one   |
+        | a changed one and Ada's token   |
 
     @handoff.every-change @ASVS-11.3.3 @WF-1.3 @fault:F62
     Scenario: A token changed at any place is refused
