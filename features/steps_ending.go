@@ -204,13 +204,35 @@ func (w *world) forgesLogOut(ctx context.Context, name string) error {
 		return err
 	}
 	x := p.browser.Send(ctx, farmspec.Request{
-		Method: "POST", URL: p.at.At(w.target.Logout.Path), Dest: "document", Cookies: farmspec.JarCookies, KeepCookies: true,
+		Method: "POST", URL: w.addressOfForm(ctx, p, p.at, w.target.Logout.Path, w.isLogOut), Dest: "document", Cookies: farmspec.JarCookies, KeepCookies: true,
 		Header: fromNeighbour(p.at), Body: "out=1",
 	})
 	if x.Err != nil {
 		return fmt.Errorf("send a forged log-out: %w", x.Err)
 	}
 	return ctx.Err()
+}
+
+// addressOfForm is where a page's form sends to, as Mallory knows it from her
+// own visits: the page itself where it has no such form. Where tokens rotate it
+// is taken to be the page, since to look would cost a token.
+func (w *world) addressOfForm(ctx context.Context, p *person, m farmspec.Member, path string, is func(farmspec.Form) bool) string {
+	if w.target.Rotation == farmspec.NoRotation {
+		if visit, err := p.browser.Clone(p.name).Open(ctx, m.At(path)); err == nil {
+			for _, f := range farmspec.Forms(visit.Final()) {
+				if _, ours := w.target.MemberOf(f.Action); ours && f.Method == http.MethodPost && is(f) {
+					return f.Action
+				}
+			}
+		}
+	}
+	return m.At(path)
+}
+
+// isLogOut reports whether a form of the log-out's page is the log-out's.
+func (w *world) isLogOut(f farmspec.Form) bool {
+	named := w.target.Logout.Form
+	return named == "" || f.ID == named || f.Name == named
 }
 
 // fromNeighbour is what a browser says of a form that was sent from a page at
@@ -246,6 +268,7 @@ func (w *world) forgesValue(method string) func(context.Context, string, int, st
 		if method == "GET" {
 			r.URL += "?" + values
 		} else {
+			r.URL = w.addressOfForm(ctx, p, m, page.Path, func(f farmspec.Form) bool { return f.Has(app.Field) })
 			r.Header = fromNeighbour(m)
 			r.Body = values
 		}

@@ -77,6 +77,41 @@ func TestTokenForStrangersIsConvicted(t *testing.T) {
 	}
 }
 
+// A log-out is forged at the address its form sends to, wherever the form is.
+func TestForgedLogOutAtAnotherAddress(t *testing.T) {
+	plant := func(s *shop) {
+		s.front = func(n int, next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.URL.Path == "/logout" && r.Method == http.MethodGet:
+					w.Header().Set("Content-Type", "text/html")
+					_, _ = w.Write([]byte(`<form method="post" action="/bye"><button>Log out</button></form>`))
+				case r.URL.Path == "/bye" && r.Method == http.MethodPost:
+					if c, err := r.Cookie("shop"); err == nil {
+						s.mu.Lock()
+						delete(s.stores[n], c.Value)
+						s.mu.Unlock()
+					}
+					http.Redirect(w, r, "/about", http.StatusSeeOther)
+				default:
+					next.ServeHTTP(w, r)
+				}
+			})
+		}
+	}
+	target, err := targetfile.Load(openShop(t, plant).file(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := features.Judge(t.Context(), features.Options{Seed: 1, Run: []string{"logout.forged"}}, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := report.Results[0]; r.Verdict != farmspec.Fail {
+		t.Errorf("%s is %s: %s; want a failure", r.Scenario, r.Verdict, r.Reason)
+	}
+}
+
 // knows reports whether the request's cookie names a session.
 func (s *shop) knows(n int, r *http.Request) bool {
 	c, err := r.Cookie("shop")
