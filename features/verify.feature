@@ -122,7 +122,7 @@ Feature: The token is verified before the page is served
 
   Rule: Both parts are compared, each on its own (claim 6)
 
-    @verify.other-id @WF-6.1 @mode:claimed @fault:F02 @fault:F07
+    @verify.other-id @WF-6.1 @mode:claimed @fault:F02 @fault:F07 @fault:M140
     Scenario Outline: A hand-off with <part> is refused
       Given Ada is signed in
       And Ben is signed in

@@ -53,6 +53,11 @@ func init() {
 			}),
 		},
 		Fault{
+			ID: "M140", Name: "a session ID that is cut short is looked up by its beginning", Violates: []string{"WF-6.1"},
+			Convicts: []string{"verify.other-id"}, Level: farmspec.Black, Profile: claimed,
+			Plant: looksUpByBeginning,
+		},
+		Fault{
 			ID: "F08", Name: "the second server trusts a hand-off it has served before", Violates: []string{"WF-1.6"},
 			Convicts: []string{"verify.hand-off-once"}, Level: farmspec.Black,
 			Plant: func() simfarm.Wrap {
@@ -410,4 +415,34 @@ func (s closesOnMismatch) Renew(ctx context.Context, r reference.Presented) (ref
 		}
 	}
 	return g, err
+}
+
+// looksUpByBeginning completes the session ID of a hand-off from the database.
+func looksUpByBeginning() simfarm.Wrap {
+	var mu sync.Mutex
+	var db reference.Store
+	return simfarm.Wrap{
+		Service: func(o *reference.Options) {
+			mu.Lock()
+			defer mu.Unlock()
+			db = o.Store
+		},
+		Handler: func(_ string, h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				q := r.URL.Query()
+				if sid := q.Get("sid"); len(sid) >= 8 {
+					mu.Lock()
+					known, err := db.List(r.Context(), "")
+					mu.Unlock()
+					for _, s := range known {
+						if err == nil && strings.HasPrefix(s.Current.ID.String(), sid) {
+							q.Set("sid", s.Current.ID.String())
+							r.URL.RawQuery = q.Encode()
+						}
+					}
+				}
+				h.ServeHTTP(w, r)
+			})
+		},
+	}
 }
