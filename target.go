@@ -99,6 +99,8 @@ type Target struct {
 	Resolve map[string]string
 
 	Carrier Carrier
+	// Companions are cookies that a browser needs beside the carrier.
+	Companions []string
 	// HandoffParams names the query parameters that carry the hand-off. In the
 	// claimed mode ID and Timestamp are the session ID (hex) and the timestamp
 	// (milliseconds since 1970); in the others Sealed names the only one.

@@ -388,7 +388,11 @@ func (d *doctor) tokenAlone(ctx context.Context, p *person) {
 	alone := d.newBrowser("token alone")
 	d.give(alone, t, m)
 	if a := d.open(ctx, alone, p, m.At(d.home(m).Path), d.home(m), ""); a.outcome != farmspec.Accepted {
-		d.ill("carrier.name", "name the cookie that carries the session", "a browser with %s alone is not served: it is not the session, or not all of it", d.target.Carrier.Name)
+		mend := "name the cookie that carries the session"
+		if others := d.otherCookies(p); len(others) > 0 {
+			mend += ", or add to companions what is needed beside it: the farm sets " + strings.Join(others, ", ")
+		}
+		d.ill("carrier.name", mend, "a browser with %s alone is not served: it is not the session, or not all of it", strings.Join(append([]string{d.target.Carrier.Name}, d.target.Companions...), " and "))
 		return
 	}
 	if c, ok := p.browser.Cookie(m.URL+"/", d.target.Carrier.Name); ok {
@@ -396,6 +400,17 @@ func (d *doctor) tokenAlone(ctx context.Context, p *person) {
 	}
 	d.keepToken(p, m)
 	d.fine("carrier", "%s %s carries the session by itself", d.target.Carrier.Kind, d.target.Carrier.Name)
+}
+
+// otherCookies are the names that the description does not have.
+func (d *doctor) otherCookies(p *person) []string {
+	var names []string
+	for _, c := range p.browser.AllCookies() {
+		if c.Name != d.target.Carrier.Name && !slices.Contains(d.target.Companions, c.Name) && !slices.Contains(names, c.Name) {
+			names = append(names, c.Name)
+		}
+	}
+	return names
 }
 
 // cookieLife compares what the browser was told with what is promised.
@@ -496,8 +511,8 @@ func (d *doctor) applications(ctx context.Context, p *person) {
 // secondUser logs in as somebody else, who must be shown as such.
 func (d *doctor) secondUser(ctx context.Context) {
 	if d.loggedIn(ctx, "ben", d.target.Members[0]) != nil {
-		if pool, ok := d.target.Hooks.Accounts.(farmspec.AccountPool); ok && pool.Size() < cast {
-			d.odd("accounts", fmt.Sprintf("%d let every scenario run", cast), "there are %d accounts", pool.Size())
+		if pool, ok := d.target.Hooks.Accounts.(farmspec.AccountPool); ok && pool.Size() < cast(d.target) {
+			d.odd("accounts", fmt.Sprintf("%d let all scenarios run but one, %d that one too", cast(d.target), cast(d.target)+crowd), "there are %d accounts", pool.Size())
 		}
 	}
 }

@@ -155,11 +155,12 @@ func newJudge(o Options, targets []*farmspec.Target) (*judge, error) {
 	return j, nil
 }
 
-// People of one scenario at most, a crowd apart.
-const (
-	cast  = 4
-	crowd = 30
-)
+// crowd is how many people the scenario about many of them has.
+const crowd = 30
+
+// cast is how many people any other scenario has at most: two at each member,
+// and the bystander.
+func cast(t *farmspec.Target) int { return 2*len(t.Members) + 1 }
 
 // room is how many scenarios may run at a target at a time, so that nobody
 // waits for an account that is never returned.
@@ -169,10 +170,10 @@ func room(t *farmspec.Target, parallel int) int {
 		return parallel
 	}
 	spare := pool.Size()
-	if spare >= cast+crowd {
+	if spare >= cast(t)+crowd {
 		spare -= crowd
 	}
-	return max(1, min(parallel, spare/cast))
+	return max(1, min(parallel, spare/cast(t)))
 }
 
 func (j *judge) run(ctx context.Context) (*farmspec.Report, error) {

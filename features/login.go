@@ -28,9 +28,23 @@ func (w *world) logIn(ctx context.Context, p *person, m farmspec.Member, passwor
 	if x := page.Final(); x.Err != nil {
 		return page, fmt.Errorf("open the log-in page of %s: %w", m.Name, x.Err)
 	}
+	if w.alreadyIn(page.Final()) {
+		return page, errAlreadyIn
+	}
 	visit, err := w.fillLogIn(ctx, p, page, password)
 	w.keepToken(p, m)
 	return visit, err
+}
+
+// errAlreadyIn is the want of a log-in for who is logged in: where the form
+// stands in place of the page (Servlet 6.0, section 13.6.3), it is not there.
+var errAlreadyIn = &notOffered{"the farm shows no log-in to who is logged in"}
+
+// alreadyIn reports whether the log-in's path brought somebody's page and no
+// way to log in.
+func (w *world) alreadyIn(x *farmspec.Exchange) bool {
+	before, _, _ := strings.Cut(w.target.UserEcho, "{user}")
+	return byForm(w.target.Login) && x.Status/100 == 2 && !w.hasLogIn(x) && before != "" && strings.Contains(string(x.Body), before)
 }
 
 // fillLogIn sends name and password from the page where from ended.

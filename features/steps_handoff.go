@@ -731,7 +731,7 @@ func (w *world) presentCookies(ctx context.Context, who, what string, m farmspec
 		}
 		var a *attempt
 		if len(v) == 1 && v[0] != "" && len(v[0]) < 2<<10 {
-			w.give(b, carried{v[0], owner.current().domain}, m)
+			w.give(b, carried{value: v[0], domain: owner.current().domain, path: owner.current().path}, m)
 			a = w.open(ctx, b, owner, m.At(page.Path), page, asked(m, page))
 		} else {
 			// What no browser would keep, on the wire as it is.

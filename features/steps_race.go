@@ -337,7 +337,7 @@ func (w *world) grantedTokenWorks(ctx context.Context) error {
 		return fmt.Errorf("seal with the farm's key: %w", err)
 	}
 	p := w.race.owner
-	w.give(p.browser, carried{value: sealed, domain: p.current().domain}, p.at)
+	w.give(p.browser, carried{value: sealed, domain: p.current().domain, path: p.current().path}, p.at)
 	a := w.visit(ctx, p, p.at, w.home(p.at))
 	return w.mustServe(a)
 }

@@ -440,8 +440,8 @@ func (w *world) crowdUsesApp(ctx context.Context, n int, which string, server in
 	if err != nil {
 		return err
 	}
-	if pool, ok := w.target.Hooks.Accounts.(farmspec.AccountPool); ok && pool.Size() < cast+crowd {
-		return &unseen{fmt.Sprintf("needs %d accounts; this target has %d", cast+crowd, pool.Size())}
+	if pool, ok := w.target.Hooks.Accounts.(farmspec.AccountPool); ok && pool.Size() < cast(w.target)+crowd {
+		return &unseen{fmt.Sprintf("needs %d accounts; this target has %d", cast(w.target)+crowd, pool.Size())}
 	}
 	for i := range n {
 		p, err := w.person(ctx, fmt.Sprintf("visitor %d", i+1))
@@ -725,8 +725,11 @@ func (w *world) logsInAt(ctx context.Context, name string, server int) error {
 
 func (w *world) logInAndLook(ctx context.Context, p *person, m farmspec.Member) error {
 	if _, err := w.logIn(ctx, p, m, p.user.Password); err != nil {
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, errAlreadyIn):
+			return err
 		}
 		return &violation{fmt.Sprintf("expected that %s can log in; %v", p.name, err)}
 	}
@@ -760,6 +763,9 @@ func (w *world) logsInAndStays(ctx context.Context, name string, server int) err
 	}
 	forms := farmspec.Forms(visit.Final())
 	i := slices.IndexFunc(forms, func(f farmspec.Form) bool { return f.Has(login.UserField) && f.Has(login.PassField) })
+	if w.alreadyIn(visit.Final()) {
+		return errAlreadyIn
+	}
 	if i < 0 {
 		return &failedControl{"the log-in page of " + m.Name + " has no form to log in with"}
 	}
@@ -887,7 +893,7 @@ func (w *world) hasMalformedCookie(ctx context.Context, name, how string) error 
 	}
 	// As the farm's own cookie is, so that a good one takes its place.
 	for _, m := range w.target.Members {
-		w.give(p.browser, carried{value: value, domain: g.current().domain}, m)
+		w.give(p.browser, carried{value: value, domain: g.current().domain, path: g.current().path}, m)
 	}
 	w.sessions.odd = p
 	return nil

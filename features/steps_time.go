@@ -279,7 +279,7 @@ func (w *world) storedAgain(ahead time.Duration) func(context.Context, string) e
 		if err != nil {
 			return fmt.Errorf("seal with the farm's key: %w", err)
 		}
-		changed := carried{value: sealed, domain: p.current().domain}
+		changed := carried{value: sealed, domain: p.current().domain, path: p.current().path}
 		w.give(p.browser, changed, p.at)
 		p.tokens = append(p.tokens, changed)
 		return nil

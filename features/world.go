@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -79,6 +80,10 @@ type carried struct {
 	value string
 	// domain is set where the cookie was for a whole domain.
 	domain string
+	// path is the cookie's; empty is the whole host's.
+	path string
+	// with are the companions that the browser held beside it.
+	with []farmspec.Cookie
 }
 
 // attempt is a request for a page and what came of it.
@@ -469,8 +474,11 @@ func (w *world) signIn(ctx context.Context, p *person, m farmspec.Member) error 
 		}
 	}
 	if _, err := w.logIn(ctx, p, m, p.user.Password); err != nil {
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, errAlreadyIn):
+			return err
 		}
 		return &failedControl{fmt.Sprintf("%s cannot sign in: %v", p.name, err)}
 	}
@@ -506,13 +514,21 @@ func (w *world) keepToken(p *person, m farmspec.Member) {
 
 // tokenAt reads the carrier in a browser, as it would be sent to the member.
 func (w *world) tokenAt(b *farmspec.Browser, m farmspec.Member) (carried, bool) {
-	c, ok := b.Cookie(m.URL+"/", w.target.Carrier.Name)
+	home := m.At(w.home(m).Path)
+	c, ok := b.Cookie(home, w.target.Carrier.Name)
 	if !ok || c.Value == "" {
 		return carried{}, false
 	}
-	t := carried{value: c.Value}
+	t := carried{value: c.Value, path: c.Path}
 	if !c.HostOnly {
 		t.domain = c.Domain
+	}
+	for _, name := range w.target.Companions {
+		for _, beside := range b.AllCookies() {
+			if beside.Name == name {
+				t.with = append(t.with, beside)
+			}
+		}
 	}
 	return t, true
 }
@@ -621,13 +637,27 @@ func (w *world) present(ctx context.Context, who string, owner *person, t carrie
 	return w.open(ctx, b, owner, m.At(page.Path), page, asked(m, page)), nil
 }
 
-// give puts a token into a browser for the member.
+// give puts a token into a browser for the member, as a thief would: in the
+// place where it was, companions beside it.
 func (w *world) give(b *farmspec.Browser, t carried, m farmspec.Member) {
-	line := w.target.Carrier.Name + "=" + t.value + "; Path=/; Secure; HttpOnly"
-	if t.domain != "" {
-		line += "; Domain=" + t.domain
+	u, err := url.Parse(m.URL)
+	if err != nil {
+		return // the target's members have addresses
 	}
-	b.SetCookie(m.URL+"/", line)
+	c := farmspec.Cookie{
+		Name: w.target.Carrier.Name, Value: t.value, Domain: strings.ToLower(u.Hostname()), HostOnly: true, Path: "/",
+		Secure: u.Scheme == "https", HTTPOnly: true,
+	}
+	if t.domain != "" {
+		c.Domain, c.HostOnly = t.domain, false
+	}
+	if t.path != "" {
+		c.Path = t.path
+	}
+	b.PutCookie(c)
+	for _, beside := range t.with {
+		b.PutCookie(beside)
+	}
 }
 
 // witness makes sure that the same request was accepted with a good token in

@@ -28,7 +28,7 @@ type File struct {
 
 	Limits      Limits            `yaml:"limits" need:"yes" doc:"The time-outs the farm promises."`
 	MaxSessions int               `yaml:"max_sessions" doc:"How many sessions a user may have at once; 0 is no limit."`
-	Accounts    Accounts          `yaml:"accounts" need:"yes" doc:"Accounts to log in with. Four or more let scenarios run side by side."`
+	Accounts    Accounts          `yaml:"accounts" need:"yes" doc:"Accounts to log in with. Two for each member and one more let all scenarios run but one; that one needs 30 besides, and multiples run side by side."`
 	Features    map[string]string `yaml:"features" words:"yes no probe" keys:"log-out open-page end-application return-to-page concurrent-sessions" doc:"What the farm is able to do: yes must hold, no is not asked for and reported as unsupported, probe is tried and reported as not offered where it is absent. Left out: yes."`
 	Hooks       Hooks             `yaml:"hooks" doc:"Doors into the farm beside HTTP, as shell commands or HTTP requests."`
 	MaxWait     Duration          `yaml:"max_wait" doc:"The longest a scenario may wait where time cannot be moved, unless the command line says otherwise."`

@@ -74,6 +74,7 @@ func (s *Source) build(dir string) {
 		Handoff: farmspec.Handoff(or(f.Handoff.Mode, string(farmspec.NoHandoff))), Rotation: farmspec.Rotation(or(f.Rotation.Policy, string(farmspec.NoRotation))),
 		Grace: time.Duration(f.Rotation.Grace), Replay: farmspec.Replay(f.Replay),
 		Carrier:       farmspec.Carrier{Kind: or(f.Carrier.Kind, "cookie"), Name: f.Carrier.Name},
+		Companions:    f.Companions,
 		HandoffParams: farmspec.HandoffParams{ID: f.Handoff.ID, Timestamp: f.Handoff.Timestamp, Sealed: f.Handoff.Parameter},
 		UserEcho:      f.Echo, MaxSessions: f.MaxSessions,
 		Limits: farmspec.Limits{Idle: time.Duration(f.Limits.Idle), Absolute: time.Duration(f.Limits.Absolute), Tolerance: time.Duration(f.Limits.Tolerance)},

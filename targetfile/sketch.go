@@ -56,7 +56,7 @@ func (s *Sketch) Questions() []Question {
 	one("Path of a protected page", "/account", &s.Page)
 	one("Text that only that page has", "Your account, by {member}", &s.Marker)
 	one("Idle time-out", "30m", &s.Idle)
-	several("Accounts", "ada ben grace mallory", &s.Users)
+	several("Accounts", "ada ben grace mallory carol", &s.Users)
 	one("Where their passwords are: env:NAME or file:PATH", "env:SHOP_PASSWORD", &s.Password)
 	return all
 }

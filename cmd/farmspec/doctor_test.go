@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/farmspec/farmspec"
+	"github.com/farmspec/farmspec/features"
+	"github.com/farmspec/farmspec/targetfile"
 )
 
 func TestDoctorProvesEveryLine(t *testing.T) {
@@ -107,6 +109,104 @@ func TestDoctorFindsWrongLines(t *testing.T) {
 				t.Error("a password is shown")
 			}
 		})
+	}
+}
+
+// A session of two cookies needs both: the doctor tells of the second, and
+// with it a thief's copy is a whole one.
+func TestCompanions(t *testing.T) {
+	s := openShop(t, func(s *shop) {
+		s.cookieOnlyLogOut = true
+		s.front = paired
+	})
+	code, out, _ := command(t, "doctor", s.file(t))
+	if code != farmspec.ExitNotReady || !strings.Contains(out, "a browser with shop and shop-form alone is not served") || !strings.Contains(out, "the farm sets shop-pair") {
+		t.Errorf("exit code %d without the companion\n%s", code, out)
+	}
+	path := s.file(t, "companions: [shop-form]", "companions: [shop-form, shop-pair]")
+	if code, out, errs := command(t, "doctor", path); code != 0 {
+		t.Errorf("exit code %d with the companion\n%s%s", code, out, errs)
+	}
+	wantVerdict(t, path, "logout.copies-refused", farmspec.Fail)
+}
+
+// paired is a front that gives each session a second cookie and serves
+// nothing protected without it.
+func paired(_ int, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id, err := r.Cookie("shop")
+		pair, errPair := r.Cookie("shop-pair")
+		if err == nil && (errPair != nil || pair.Value != "of-"+id.Value) {
+			r.Header.Del("Cookie")
+		}
+		next.ServeHTTP(pairing{w}, r)
+	})
+}
+
+type pairing struct{ http.ResponseWriter }
+
+func (p pairing) WriteHeader(status int) {
+	for _, c := range (&http.Response{Header: p.Header()}).Cookies() {
+		if c.Name == "shop" {
+			http.SetCookie(p, &http.Cookie{Name: "shop-pair", Value: "of-" + c.Value, Path: "/", MaxAge: c.MaxAge})
+		}
+	}
+	p.ResponseWriter.WriteHeader(status)
+}
+
+// A copied cookie goes where the farm's own goes, over plain HTTP and on a
+// path too: a copy that is never sent would be refused by any farm.
+func TestCopiesReachTheFarm(t *testing.T) {
+	s := openShop(t, func(s *shop) { s.cookieOnlyLogOut = true })
+	host := strings.NewReplacer("http://127.0.0.1", "http://shop.example")
+	path := s.file(t, "members:\n  - name: server-1\n    url: "+s.Members[0]+"\n  - name: server-2\n    url: "+s.Members[1]+"\n",
+		"resolve: {shop.example: 127.0.0.1}\nmembers:\n  - name: server-1\n    url: "+host.Replace(s.Members[0])+"\n  - name: server-2\n    url: "+host.Replace(s.Members[1])+"\n")
+	if code, out, errs := command(t, "doctor", path); code != 0 {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+	wantVerdict(t, path, "logout.copies-refused", farmspec.Fail)
+	wantVerdict(t, path, "login.fresh-token", farmspec.Pass)
+}
+
+// wantVerdict runs one scenario on the farm of a target file.
+func wantVerdict(t *testing.T, path, scenario string, want farmspec.Verdict) {
+	t.Helper()
+	target, err := targetfile.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := features.Judge(t.Context(), features.Options{Seed: 1, Run: []string{scenario}}, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range report.Results {
+		if r.Verdict != want {
+			t.Errorf("%s is %s: %s; want %s", r.Scenario, r.Verdict, r.Reason, want)
+		}
+	}
+}
+
+// A farm of five accounts is judged by all scenarios but the one that needs a
+// crowd; accounts go from one scenario to the next.
+func TestFewAccounts(t *testing.T) {
+	path := openShop(t, nil).file(t, "password: env:SHOP_PASSWORD", "password: env:SHOP_PASSWORD\n  count: 5")
+	target, err := targetfile.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := features.Judge(t.Context(), features.Options{Seed: 1}, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range report.Results {
+		switch r.Verdict {
+		case farmspec.Fail, farmspec.Error, farmspec.Inconclusive:
+			t.Errorf("%s is %s: %s", r.Scenario, r.Verdict, r.Reason)
+		case farmspec.Unobservable:
+			if strings.Contains(r.Reason, "accounts") && r.Scenario != "state.many-browsers" {
+				t.Errorf("%s: %s", r.Scenario, r.Reason)
+			}
+		}
 	}
 }
 
