@@ -93,6 +93,9 @@ func NewBrowser(opts BrowserOptions) *Browser {
 		transport = NewTransport(names)
 	}
 	b := &Browser{opts: opts, trace: new(atomic.Value), transport: transport, cookies: new(cookieStore), cache: new(cache)}
+	if opts.Target != nil && opts.Target.Carrier.inAddress() {
+		b.cookies.unsent = opts.Target.Carrier.Name
+	}
 	b.SetTrace(or(opts.Trace, NewTrace()))
 	return b
 }
@@ -120,7 +123,7 @@ func (b *Browser) Clone(name string) *Browser {
 	c.opts.Name = name
 	c.trace = new(atomic.Value)
 	c.SetTrace(b.Trace())
-	c.cookies, c.cache = new(cookieStore), new(cache)
+	c.cookies, c.cache = &cookieStore{unsent: b.cookies.unsent}, new(cache)
 	c.cookies.restore(b.Snapshot())
 	return &c
 }
@@ -422,7 +425,8 @@ func (b *Browser) fetch(ctx context.Context, l errand) ([]*Exchange, error) {
 		if err := ctx.Err(); err != nil {
 			return xs, fmt.Errorf("open %s: %w", place(l.url), err)
 		}
-		u := path[len(path)-1]
+		u := b.carry(path[len(path)-1])
+		path[len(path)-1] = u
 		ref = referrer(policy, ref, u)
 		header := b.header(l, path)
 		if ref != nil {
@@ -650,6 +654,7 @@ func (b *Browser) Send(ctx context.Context, r Request) *Exchange {
 	delete(header, "Cookie")
 	switch r.Cookies {
 	case JarCookies:
+		u = b.carry(u)
 		if c := b.cookies.header(u, fromSameSite, b.opts.Now()); c != "" {
 			header.Add("Cookie", c)
 		}
@@ -676,6 +681,7 @@ func (b *Browser) record(x *Exchange) {
 
 // receive stores the cookies of an answer.
 func (b *Browser) receive(u *url.URL, x *Exchange, mayRestrict bool) {
+	b.collect(x)
 	now := b.opts.Now()
 	for _, line := range x.Header.Values("Set-Cookie") {
 		b.cookies.receive(u, line, mayRestrict, now)
@@ -813,6 +819,7 @@ func (b *Browser) lookup(address string) (*Exchange, bool, bool) {
 	if err != nil {
 		return nil, false, false
 	}
+	u = b.carry(u)
 	header := b.header(errand{dest: "document"}, []*url.URL{u})
 	if c := b.cookies.header(u, fromSameSite, b.opts.Now()); c != "" {
 		header.Set("Cookie", c)

@@ -106,6 +106,8 @@ type RejectedCookie struct {
 // prefixes work there without a certificate. Ports do not isolate cookies
 // (section 8.5).
 type cookieStore struct {
+	unsent string // the name of a token that is no cookie; see [Browser.carry]
+
 	mu       sync.Mutex
 	cookies  []Cookie
 	rejected []RejectedCookie
@@ -129,8 +131,11 @@ func (s *cookieStore) header(u *url.URL, how sending, now time.Time) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var b strings.Builder
-	for i, c := range s.matching(u, how, now) {
-		if i > 0 {
+	for _, c := range s.matching(u, how, now) {
+		if c.Name == s.unsent && c.Name != "" {
+			continue
+		}
+		if b.Len() > 0 {
 			b.WriteString("; ")
 		}
 		if c.Name != "" {

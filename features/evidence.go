@@ -196,7 +196,11 @@ func (w *world) newRedactor(exchanges []recorded) *redactor {
 	r := &redactor{known: strings.NewReplacer(pairs...)}
 	h := w.target.HandoffParams
 	var names []string
-	for _, n := range []string{h.ID, h.Timestamp, h.Sealed} {
+	inAddress := ""
+	if w.target.Carrier.Kind != "cookie" {
+		inAddress = w.target.Carrier.Name
+	}
+	for _, n := range []string{h.ID, h.Timestamp, h.Sealed, inAddress} {
 		if n != "" {
 			names = append(names, regexp.QuoteMeta(n))
 		}

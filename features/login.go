@@ -126,5 +126,8 @@ func (w *world) leadsToLogIn(address string) bool {
 		return false
 	}
 	path, _, _ := strings.Cut(address, "?")
+	if w.target.Carrier.Kind == "path" {
+		path, _, _ = strings.Cut(path, ";")
+	}
 	return path == m.At(w.target.Login.Path)
 }

@@ -802,6 +802,9 @@ func (w *world) lookOf(x *farmspec.Exchange) look {
 	l.headers = strings.Join(names, ", ")
 	if u, err := url.Parse(x.Location()); err == nil && x.Location() != "" {
 		l.leads = u.Path
+		if w.target.Carrier.Kind == "path" { // whose value is another each time
+			l.leads, _, _ = strings.Cut(u.Path, ";")
+		}
 		for _, p := range query(x.Location()) {
 			l.leads += " " + p.name
 		}

@@ -193,6 +193,21 @@ func TestNoFileAndEmptyFile(t *testing.T) {
 	}
 }
 
+// The file that README.md shows is one.
+func TestReadmeShowsAFile(t *testing.T) {
+	t.Setenv("SHOP_PASSWORD", "secret")
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "## Your own farm")
+	_, block, _ := strings.Cut(section, "```yaml\n")
+	block, _, _ = strings.Cut(block, "```")
+	if _, err := parse("README.md", []byte(block)); err != nil {
+		t.Error(err)
+	}
+}
+
 // The files under targets/ are in order.
 func TestShippedTargets(t *testing.T) {
 	paths, err := filepath.Glob("../targets/*/target.yaml")
