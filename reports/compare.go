@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/farmspec/farmspec"
 )
@@ -383,6 +385,11 @@ func differing(cells []ComparedCell) (Difference, []farmspec.Level) {
 // Differing returns the rows that differ, what weighs most first.
 func (c *Comparison) Differing() []ComparedRequirement { return sorted(c.Requirements, false) }
 
+// contested are the rows in which what was observed differs.
+func (c *Comparison) contested() []ComparedRequirement {
+	return slices.DeleteFunc(c.Differing(), func(q ComparedRequirement) bool { return q.Difference == ByCoverage })
+}
+
 // sorted puts the rows that differ first, and leaves the others out unless all.
 func sorted(rows []ComparedRequirement, all bool) []ComparedRequirement {
 	var some []ComparedRequirement
@@ -517,10 +524,10 @@ func (c *Comparison) compareScenarios(views []*view) {
 	for _, id := range slices.Sorted(maps.Keys(names)) {
 		s := ComparedScenario{ID: id, Name: names[id]}
 		var cells []ComparedCell
-		for i := range views {
+		for i, v := range views {
 			x := ComparedCase{Verdict: farmspec.NotRun, Reason: "It was not planned in this run."}
 			if r := by[i][id]; r != nil {
-				x = comparedCase(r)
+				x = comparedCase(r, v.Run.Started)
 				if ref := by[0][id]; i > 0 && ref != nil && ref.Verdict.Ran() && r.Verdict.Ran() {
 					x.Beside = beside(s.Cases[0].Exchanges, x.Exchanges)
 				}
@@ -536,7 +543,7 @@ func (c *Comparison) compareScenarios(views []*view) {
 // mostExchanges bounds what is compared of a case, and with it the time.
 const mostExchanges = 400
 
-func comparedCase(r *farmspec.Result) ComparedCase {
+func comparedCase(r *farmspec.Result, began time.Time) ComparedCase {
 	x := ComparedCase{Target: oneLine(r.Target), Verdict: r.Verdict, Reason: oneLine(r.Reason), Repeat: oneLine(r.Repeat), Omitted: r.ExchangesOmitted}
 	for i, e := range r.Exchanges {
 		if i == mostExchanges {
@@ -545,7 +552,7 @@ func comparedCase(r *farmspec.Result) ComparedCase {
 		}
 		y := ComparedExchange{
 			N: i + 1, Browser: oneLine(e.Browser), Member: oneLine(e.Member), Method: clip(oneLine(e.Method), 40),
-			Path: pathShape(e.URL), Status: e.Status, Error: clip(oneLine(e.Error), 300), Headers: telling(e),
+			Path: pathShape(e.URL), Status: e.Status, Error: clip(oneLine(e.Error), 300), Headers: telling(e, began),
 		}
 		if e.Step >= 0 && e.Step < len(r.Steps) {
 			y.Step = oneLine(r.Steps[e.Step].Keyword + " " + r.Steps[e.Step].Text)
@@ -557,7 +564,7 @@ func comparedCase(r *farmspec.Result) ComparedCase {
 
 // pathShape is an address without host and without the values of parameters.
 func pathShape(address string) string {
-	u, err := url.Parse(address)
+	u, err := url.Parse(strings.ReplaceAll(address, "=#", "=%23")) // a digest, no fragment
 	if err != nil {
 		return "an address that cannot be read"
 	}
@@ -592,7 +599,7 @@ var tellingHeaders = []string{
 	"Location", "Set-Cookie", "Cache-Control", "Clear-Site-Data", "Content-Type", "Referrer-Policy", "Strict-Transport-Security", "WWW-Authenticate",
 }
 
-func telling(x farmspec.ExchangeRecord) []farmspec.Header {
+func telling(x farmspec.ExchangeRecord, began time.Time) []farmspec.Header {
 	var out []farmspec.Header
 	for _, h := range x.RequestHeader {
 		if strings.EqualFold(h.Name, "Cookie") {
@@ -614,20 +621,32 @@ func telling(x farmspec.ExchangeRecord) []farmspec.Header {
 			case "Location":
 				value = pathShape(value)
 			case "Set-Cookie":
-				pair, attributes, more := strings.Cut(value, ";")
-				cookie, held, _ := strings.Cut(pair, "=")
-				value = cookie + "=…"
-				if held == "" {
-					value = cookie + "="
-				}
-				if more {
-					value += ";" + attributes
-				}
+				value = cookieShape(value, began)
 			}
 			out = append(out, farmspec.Header{Name: name, Value: clip(oneLine(value), 300)})
 		}
 	}
 	return out
+}
+
+// cookieShape is a Set-Cookie without its value, and with a date only where
+// that was past when the run began.
+func cookieShape(line string, began time.Time) string {
+	parts := strings.Split(line, ";")
+	for i, p := range parts {
+		name, value, named := strings.Cut(p, "=")
+		switch {
+		case i == 0 && !named:
+			parts[i] = "…"
+		case i == 0 && value != "":
+			parts[i] = name + "=…"
+		case strings.EqualFold(strings.TrimSpace(name), "Expires"):
+			if at, err := http.ParseTime(strings.TrimSpace(value)); err == nil && !at.Before(began) {
+				parts[i] = name + "=…"
+			}
+		}
+	}
+	return strings.Join(parts, ";")
 }
 
 // beside aligns the exchanges of a case with the reference's: those of the

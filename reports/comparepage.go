@@ -33,6 +33,7 @@ type (
 		DiffersBy             []comparisonCount
 		Differences           int
 		Verdicts              []farmspec.Verdict
+		Contested             []comparisonRow
 		Sections              []comparisonSection
 		Cases                 []comparisonCase
 		Evidence              []template.HTML
@@ -148,6 +149,9 @@ func (c *Comparison) Page() ([]byte, error) {
 			return nil, fmt.Errorf("pack scenario %s: %w", s.ID, err)
 		}
 		d.Evidence = append(d.Evidence, e)
+	}
+	for _, row := range c.contested() {
+		d.Contested = append(d.Contested, c.comparisonRow(row, cases))
 	}
 	for n, s := range c.sections(true) {
 		section := comparisonSection{N: n, Title: s.title, Differing: s.differing, Of: s.of}

@@ -52,7 +52,14 @@ func (c *Comparison) Table(w io.Writer, t Terminal, all bool) error {
 		}
 	}
 	for _, x := range c.Implementations {
-		p("%s  claim-conformant %s, hardened %s", t.bold(x.Label+"  "+x.Name), word(x.ClaimConformant), word(x.Hardened))
+		for j, l := range wrap(x.Name, columns-len(x.Label)-2) {
+			head := x.Label
+			if j > 0 {
+				head = ""
+			}
+			p("%s", t.bold(fmt.Sprintf("%-*s  %s", len(x.Label), head, l)))
+		}
+		p("   claim-conformant %s, hardened %s", t.paint(x.ClaimConformant, word(x.ClaimConformant)), t.paint(x.Hardened, word(x.Hardened)))
 		paragraph("   ", "   ", x.Source)
 		paragraph("   ", "   ", x.Sentence)
 		if len(x.Unlike) > 0 {
@@ -63,16 +70,14 @@ func (c *Comparison) Table(w io.Writer, t Terminal, all bool) error {
 		paragraph("!  ", "   ", s)
 	}
 
-	id := 12
-	for _, q := range sorted(c.Requirements, all) {
-		id = min(max(id, utf8.RuneCountInString(q.ID)+1), 22)
-	}
+	const least = 12
+	id := least // of the section at hand
 	width, show := 13, func(v farmspec.Verdict) string { return word(v) }
-	short := id+len(c.Implementations)*width+12 > columns
+	short := least+len(c.Implementations)*width+12 > columns
 	if short {
 		width, show = 3, mark
 	}
-	title := max(columns-id-len(c.Implementations)*width, 12)
+	label := max(columns-len(c.Implementations)*width, 24) // ID and title
 	cells := func(each func(i int) (farmspec.Verdict, string)) string {
 		var line strings.Builder
 		for i := range c.Implementations {
@@ -82,13 +87,14 @@ func (c *Comparison) Table(w io.Writer, t Terminal, all bool) error {
 		return line.String()
 	}
 	head := func(name string) {
-		line := name + strings.Repeat(" ", max(id+title-utf8.RuneCountInString(name), 1))
+		line := name + strings.Repeat(" ", max(label-utf8.RuneCountInString(name), 1))
 		for _, x := range c.Implementations {
 			line += fmt.Sprintf("%-*s", width, x.Label)
 		}
 		p("%s", t.bold(strings.TrimRight(line, " ")))
 	}
 	row := func(first, second, values string) {
+		title := label - id
 		second = clip(second, title-1)
 		p("%s", strings.TrimRight(fmt.Sprintf("%-*s%s%s%s", id, clip(first, id-1), second, strings.Repeat(" ", title-utf8.RuneCountInString(second)), values), " "))
 	}
@@ -101,7 +107,25 @@ func (c *Comparison) Table(w io.Writer, t Terminal, all bool) error {
 			for i, v := range u.Values {
 				parts = append(parts, c.Implementations[i].Label+" "+v)
 			}
-			paragraph(fmt.Sprintf("%-*s", id, u.Property), strings.Repeat(" ", id), strings.Join(parts, "; "))
+			paragraph(fmt.Sprintf("%-*s", least, u.Property), strings.Repeat(" ", least), strings.Join(parts, "; "))
+		}
+	}
+	const shown = 20
+	for n, q := range c.contested() {
+		if n == 0 {
+			p("")
+			p("%s", t.bold("Different verdicts, and why"))
+		}
+		if n == shown {
+			p("and %d more; the tables have them all", len(c.contested())-shown)
+			break
+		}
+		paragraph(q.ID+" ", strings.Repeat(" ", 4), q.Title)
+		for i, cell := range q.Cells {
+			if cell.Verdict.Ran() && cell.Reason != "" {
+				who := c.Implementations[i].Label
+				paragraph(fmt.Sprintf("    %s %s: ", who, word(cell.Verdict)), strings.Repeat(" ", 5+len(who)), cell.Reason)
+			}
 		}
 	}
 	for _, s := range c.sections(all) {
@@ -110,6 +134,10 @@ func (c *Comparison) Table(w io.Writer, t Terminal, all bool) error {
 		}
 		p("")
 		head(fmt.Sprintf("%s, %d of %d differ", s.title, s.differing, s.of))
+		id = least
+		for _, q := range s.rows {
+			id = min(max(id, utf8.RuneCountInString(q.ID)+1), label-8)
+		}
 		for _, q := range s.rows {
 			row(q.ID, q.Title, cells(func(i int) (farmspec.Verdict, string) {
 				v := q.Cells[i].Verdict

@@ -123,11 +123,11 @@ func (f *compareFlags) read(paths []string) ([]reports.Compared, error) {
 			runs = append(runs, reports.Compared{Source: file, Report: part})
 		}
 	}
-	if len(runs) == 1 && f.merge && len(paths) == 1 {
+	if len(runs) == 1 && len(runs[0].Report.Targets) > 1 {
 		return nil, errors.New("compare: with --merge a report is one implementation, and it takes two; leave --merge out to compare its targets")
 	}
 	if len(runs) < 2 {
-		return nil, fmt.Errorf("compare: it takes two implementations or more, and here %s; usage: farmspec compare RESULTS RESULTS...",
+		return nil, fmt.Errorf("compare: it takes the results of two implementations or more, and here %s",
 			map[bool]string{true: "is only " + strings.Join(paths, ""), false: "are none"}[len(runs) == 1])
 	}
 	return runs, nil
