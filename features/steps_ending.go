@@ -188,6 +188,9 @@ func (w *world) opensLogOutPage(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	if w.target.Logout.Kind == farmspec.PostLogout {
+		return &notOffered{"the log-out has no page"}
+	}
 	visit, err := p.browser.Open(ctx, p.at.At(w.target.Logout.Path))
 	if err != nil || visit.Final().Status != 200 {
 		return &failedControl{fmt.Sprintf("the log-out page of %s does not open: %v", p.at.Name, err)}

@@ -943,11 +943,11 @@ func (w *world) makesBadLogIn(ctx context.Context, name, how, whose string) erro
 	m := w.target.Members[0]
 	switch {
 	case whose != "":
-		if w.sessions.login == nil {
-			return &failedControl{"there is no log-in to copy"}
-		}
 		x := w.sessions.login
-		if !w.guardedLogIn(x) {
+		switch {
+		case x == nil && byForm(w.target.Login):
+			return &failedControl{"there is no log-in to copy"}
+		case x == nil, !w.guardedLogIn(x):
 			return &notOffered{"the log-in sends name and password and nothing that a copy would lack"}
 		}
 		p.browser.Send(ctx, farmspec.Request{
