@@ -35,6 +35,18 @@ func TestFixedCookieFarm(t *testing.T) {
 	t.Log(count)
 }
 
+// A vendor's own Go test is a few lines.
+func TestFromAGoTest(t *testing.T) {
+	target, err := targetfile.Load(openShop(t, nil).file(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := features.Run(t, features.Options{Run: []string{"logout.*", "timeout.*"}}, target)
+	if report.Exit != farmspec.ExitConformant {
+		t.Errorf("exit code %d", report.Exit)
+	}
+}
+
 // Two faults that such farms have are convicted, by a scenario about them.
 func TestFaultsOfFixedCookieFarm(t *testing.T) {
 	for _, tc := range []struct {
