@@ -385,9 +385,15 @@ func differing(cells []ComparedCell) (Difference, []farmspec.Level) {
 // Differing returns the rows that differ, what weighs most first.
 func (c *Comparison) Differing() []ComparedRequirement { return sorted(c.Requirements, false) }
 
-// contested are the rows in which what was observed differs.
+// contested are the rows in which what was observed differs, or was no pass
+// where others were not observed.
 func (c *Comparison) contested() []ComparedRequirement {
-	return slices.DeleteFunc(c.Differing(), func(q ComparedRequirement) bool { return q.Difference == ByCoverage })
+	return slices.DeleteFunc(c.Differing(), func(q ComparedRequirement) bool { return q.Difference == ByCoverage && !q.troubled() })
+}
+
+// troubled reports whether somebody was observed and did not pass.
+func (q ComparedRequirement) troubled() bool {
+	return slices.ContainsFunc(q.Cells, func(c ComparedCell) bool { return c.Verdict.Ran() && c.Verdict != farmspec.Pass })
 }
 
 // sorted puts the rows that differ first, and leaves the others out unless all.
@@ -398,12 +404,17 @@ func sorted(rows []ComparedRequirement, all bool) []ComparedRequirement {
 			some = append(some, row)
 		}
 	}
-	slices.SortStableFunc(some, func(a, b ComparedRequirement) int { return weight(a.Difference) - weight(b.Difference) })
+	slices.SortStableFunc(some, func(a, b ComparedRequirement) int { return weight(a) - weight(b) })
 	return some
 }
 
-func weight(d Difference) int {
-	return slices.Index([]Difference{ByVerdict, ByLevel, ByCoverage, Alike}, d)
+// weight orders rows: by difference, and in each those that somebody did not pass first.
+func weight(q ComparedRequirement) int {
+	n := 2 * slices.Index([]Difference{ByVerdict, ByLevel, ByCoverage, Alike}, q.Difference)
+	if !q.troubled() {
+		n++
+	}
+	return n
 }
 
 // comparedSection is a part of the catalogue with its rows.

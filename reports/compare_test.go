@@ -116,7 +116,7 @@ func TestCompareRows(t *testing.T) {
 		t.Errorf("the first row is %s; rows keep the order of the catalogue", got)
 	}
 	first := c.Differing()
-	if !slices.IsSortedFunc(first, func(a, b ComparedRequirement) int { return weight(a.Difference) - weight(b.Difference) }) || first[0].Difference != ByVerdict {
+	if !slices.IsSortedFunc(first, func(a, b ComparedRequirement) int { return weight(a) - weight(b) }) || first[0].Difference != ByVerdict {
 		t.Error("differences of verdict do not come first")
 	}
 }
@@ -147,6 +147,32 @@ func TestDifferingByLevel(t *testing.T) {
 		if got != tc.want || s != tc.levels {
 			t.Errorf("%s: %s at %q, want %s at %q (%s)", tc.name, got, s, tc.want, tc.levels, tc.why)
 		}
+	}
+}
+
+func TestAFailureCountsWhereTheReferenceWasNotSeen(t *testing.T) {
+	row := func(id string, d Difference, verdicts ...farmspec.Verdict) ComparedRequirement {
+		q := ComparedRequirement{ID: id, Difference: d}
+		for _, v := range verdicts {
+			q.Cells = append(q.Cells, ComparedCell{Verdict: v})
+		}
+		return q
+	}
+	c := &Comparison{Requirements: []ComparedRequirement{
+		row("same", Alike, farmspec.Fail, farmspec.Fail), row("offered", ByCoverage, farmspec.Pass, farmspec.Unsupported),
+		row("seen", ByCoverage, farmspec.Unobservable, farmspec.Fail), row("split", ByVerdict, farmspec.Pass, farmspec.Fail),
+	}}
+	ids := func(rows []ComparedRequirement) (ids []string) {
+		for _, q := range rows {
+			ids = append(ids, q.ID)
+		}
+		return ids
+	}
+	if diff := cmp.Diff([]string{"split", "seen", "offered"}, ids(c.Differing())); diff != "" {
+		t.Errorf("what differs (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"split", "seen"}, ids(c.contested())); diff != "" {
+		t.Errorf("what is told with reasons (-want +got):\n%s", diff)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -104,8 +105,19 @@ func (c *Comparison) Table(w io.Writer, t Terminal, all bool) error {
 		p("%s", t.bold("Not judged alike"))
 		for _, u := range c.Unlike {
 			var parts []string
-			for i, v := range u.Values {
-				parts = append(parts, c.Implementations[i].Label+" "+v)
+			var seen []string
+			for _, v := range u.Values {
+				if slices.Contains(seen, v) {
+					continue
+				}
+				seen = append(seen, v)
+				var who []string
+				for i, x := range c.Implementations {
+					if u.Values[i] == v {
+						who = append(who, x.Label)
+					}
+				}
+				parts = append(parts, strings.Join(who, " ")+": "+v)
 			}
 			paragraph(fmt.Sprintf("%-*s", least, u.Property), strings.Repeat(" ", least), strings.Join(parts, "; "))
 		}
@@ -114,7 +126,7 @@ func (c *Comparison) Table(w io.Writer, t Terminal, all bool) error {
 	for n, q := range c.contested() {
 		if n == 0 {
 			p("")
-			p("%s", t.bold("Different verdicts, and why"))
+			p("%s", t.bold("Where they part, and why"))
 		}
 		if n == shown {
 			p("and %d more; the tables have them all", len(c.contested())-shown)
