@@ -317,7 +317,7 @@ func (w *world) showsNothingGivenBy(name string) error {
 			}
 		}
 	}
-	return w.expect(n == 0, a.final(), fmt.Sprintf("%s to show nothing of what %s gave", a.page.Path, name), fmt.Sprintf("it shows %d values", n))
+	return w.expect(n == 0, a.final(), fmt.Sprintf("%s to show nothing of what %s gave", a.page.Path, name), fmt.Sprintf("values it shows: %d", n))
 }
 
 func (w *world) showsNoValueOf(which string, server int) error {
