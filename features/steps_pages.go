@@ -47,7 +47,9 @@ func (w *world) requests(way string, m farmspec.Member, page farmspec.Page, tag 
 		}
 		return requests, nil
 	case "by its headers":
-		return []farmspec.Request{{Method: http.MethodHead, URL: at}, {Method: http.MethodHead, URL: at, Dest: "document"}}, nil
+		// On connections of their own: some farms send content after a HEAD,
+		// which would be taken for the next answer.
+		return []farmspec.Request{{Method: http.MethodHead, URL: at, NewConn: true}, {Method: http.MethodHead, URL: at, Dest: "document", NewConn: true}}, nil
 	case "under other spellings of its address":
 		var requests []farmspec.Request
 		for _, path := range spellings(page.Path) {
