@@ -182,7 +182,7 @@ Feature: Every page brings a new token and spends the old one
       Then it holds one open session of Ada
       And its stored token is the one Ada carries
 
-    @rotate.no-fork @WF-4.2 @policy:strict @policy:coalesce @time @fault:F18
+    @rotate.no-fork @WF-4.2 @policy:strict @policy:coalesce @policy:read-verify @time @fault:F18
     Scenario: Two presenters of one token never both have a session that lives on
       Given Ada is signed in
       When 2 browsers present Ada's current token at once, over all servers
