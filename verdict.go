@@ -39,7 +39,7 @@ const (
 // not run is better than a failure and worse than a pass: beside a pass, the
 // pass is what was observed.
 var severity = []Verdict{
-	Planned, Unobservable, Unsupported, NotOffered, Disabled,
+	Planned, Unsupported, NotOffered, Disabled, Unobservable,
 	Pass, Warn, NotRun, Inconclusive, Flaky, Error, Fail,
 }
 

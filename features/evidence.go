@@ -23,7 +23,7 @@ type bounds struct {
 
 // What passed is kept to be looked at, what did not to be worked with.
 var (
-	passed    = bounds{first: 14, last: 8, checked: 24, messages: 120, body: 0, bodyChecked: 240}
+	passed    = bounds{first: 14, last: 8, checked: 24, messages: 90, body: 0, bodyChecked: 240}
 	notPassed = bounds{first: 14, last: 8, checked: 60, messages: 200, body: 200, bodyChecked: 1000}
 )
 
@@ -251,9 +251,9 @@ func (r *redactor) body(b []byte, length int) string {
 		s, cut = strings.ToValidUTF8(s[:length], ""), true
 	}
 	if cut {
-		s += " …"
+		return s + " …"
 	}
-	return s
+	return strings.Clone(s) // and let go of the whole body
 }
 
 // telling are the header lines that tell how sessions are kept.
@@ -285,7 +285,7 @@ func (r *redactor) headers(h http.Header, which []string) []farmspec.Header {
 			default:
 				v = r.text(v)
 			}
-			out = append(out, farmspec.Header{Name: name, Value: v})
+			out = append(out, farmspec.Header{Name: name, Value: strings.Clone(v)}) // not the whole header block
 		}
 	}
 	slices.SortStableFunc(out, func(a, b farmspec.Header) int { return strings.Compare(a.Name, b.Name) })

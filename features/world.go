@@ -275,6 +275,12 @@ func (w *world) end(ctx context.Context, _ *godog.Scenario, err error) (context.
 	}
 	w.result.Took = time.Since(w.began)
 	w.judge.ended(w.result)
+	// godog's storage keeps the steps, and with them this world, until the
+	// last scenario has ended.
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.exchanges, w.people, w.witnessed, w.servedLast, w.scene, w.onEnd = nil, nil, nil, nil, scene{}, nil
+	w.target, w.hooks, w.transport = nil, farmspec.Hooks{}, nil
 	return ctx, nil
 }
 

@@ -15,7 +15,7 @@ import (
 func TestCompareCommand(t *testing.T) {
 	dir, r := recordedRuns(t)
 	at := func(name string) string { return filepath.Join(dir, name) }
-	if code, out, errs := command(t, "run", "--run", "rotate.old-token-refused/1", "--run", "http.forged-value", "--seed", "7", "--level", "B", "--out", at("four")); code != 0 {
+	if code, out, errs := command(t, "run", "--run", "rotate.old-token-refused/1", "--run", "http.forged-value", "--seed", "7", "--level", "B", "--out", at("three")); code != 0 {
 		t.Fatalf("run of four profiles ended with %d\n%s%s", code, out, errs)
 	}
 	text, err := os.ReadFile(at("good/results.json"))
@@ -37,12 +37,12 @@ func TestCompareCommand(t *testing.T) {
 		{[]string{at("good"), at("bad/results.json")}, 0, "B fail: the old token was accepted", "a difference is no error, and its reason is there"},
 		{[]string{at("good"), at("bad"), "--fail-on-difference"}, 1, "with different verdicts", "unless asked for"},
 		{[]string{at("good"), at("bad"), "--all"}, 0, "AJ-3.5", "every row"},
-		{[]string{at("four"), "--fail-on-difference"}, 1, "Unlike A in hand-off", "the profiles of one report are implementations"},
-		{[]string{at("four"), at("good"), "--merge"}, 0, "(4 profiles)", "or one"},
+		{[]string{at("three"), "--fail-on-difference"}, 1, "Unlike A in hand-off", "the profiles of one report are implementations"},
+		{[]string{at("three"), at("good"), "--merge"}, 0, "(3 profiles)", "or one"},
 		{[]string{at("good"), at("less")}, 0, "planned", "a part of a run beside the whole is marked"},
 		{nil, 64, "here are none", "nothing to compare"},
 		{[]string{at("good")}, 64, "here is only", "one implementation"},
-		{[]string{at("four"), "--merge"}, 64, "leave --merge out", "one implementation by wish"},
+		{[]string{at("three"), "--merge"}, 64, "leave --merge out", "one implementation by wish"},
 		{[]string{at("good"), at("good/results.json")}, 64, "are the same results", "a file twice, named in two ways"},
 		{[]string{at("good"), at("copy.json")}, 64, "are the same results", "a copy is the same run"},
 		{[]string{at("good"), at("part.json")}, 64, "part.json: the file ends early", "half a file"},

@@ -26,9 +26,8 @@ import (
 // spent token at least once. --all-profiles judges every combination.
 var profiles = []simfarm.Options{
 	{Handoff: farmspec.Sealed, Rotation: farmspec.Strict, Topology: farmspec.SharedDomain},
-	{Handoff: farmspec.Claimed, Rotation: farmspec.Strict, Topology: farmspec.SingleHost, Replay: farmspec.RevokeFamily},
-	{Handoff: farmspec.Direct, Rotation: farmspec.Coalesce, Topology: farmspec.SplitDomain},
-	{Handoff: farmspec.Sealed, Rotation: farmspec.ReadVerify, Topology: farmspec.SingleHost},
+	{Handoff: farmspec.Claimed, Rotation: farmspec.ReadVerify, Topology: farmspec.SplitDomain, Replay: farmspec.RevokeFamily},
+	{Handoff: farmspec.Direct, Rotation: farmspec.Coalesce, Topology: farmspec.SingleHost},
 }
 
 var (

@@ -289,7 +289,7 @@ func TestOneScenario(t *testing.T) {
 	if len(r.Results) != len(profiles) || !r.Run.Complete || r.Verdict != farmspec.Pass {
 		t.Errorf("%d results, complete %v, verdict %s; want one for each of %d profiles, all passed", len(r.Results), r.Run.Complete, r.Verdict, len(profiles))
 	}
-	for _, want := range append([]string{"4 pass"}, reportFiles...) {
+	for _, want := range append([]string{"3 pass"}, reportFiles...) {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in the closing lines:\n%s", want, out)
 		}
