@@ -16,7 +16,7 @@ func TestCompareCommand(t *testing.T) {
 	dir, r := recordedRuns(t)
 	at := func(name string) string { return filepath.Join(dir, name) }
 	if code, out, errs := command(t, "run", "--run", "rotate.old-token-refused/1", "--run", "http.forged-value", "--seed", "7", "--level", "B", "--out", at("three")); code != 0 {
-		t.Fatalf("run of four profiles ended with %d\n%s%s", code, out, errs)
+		t.Fatalf("run of three profiles ended with %d\n%s%s", code, out, errs)
 	}
 	text, err := os.ReadFile(at("good/results.json"))
 	if err != nil {
