@@ -95,6 +95,9 @@ func (w *world) exchangesAndMessages(ctx context.Context, exchanges []recorded, 
 	slices.SortStableFunc(messages, func(a, b farmspec.MessageRecord) int { return int(a.Offset - b.Offset) })
 	if len(messages) > limit.messages { // the end tells more than the signing in
 		messages = messages[len(messages)-limit.messages:]
+		if i := slices.IndexFunc(messages, func(m farmspec.MessageRecord) bool { return m.Op == "request" }); i > 0 {
+			messages = messages[i:] // from a request on, not from the middle of an answer
+		}
 	}
 	w.result.Messages = messages
 }
