@@ -307,7 +307,7 @@ func (w *world) hold(ctx context.Context, trace, where string, request func() *a
 	under := make(chan *attempt, 1)
 	w.ending.held, w.ending.under = held, under
 	w.onEnd = append(w.onEnd, held.Release)
-	go func() { under <- request() }()
+	w.background.Go(func() { under <- request() })
 	if err := parked(ctx, held, 1); err != nil {
 		held.Release()
 		<-under

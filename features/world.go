@@ -39,6 +39,8 @@ type world struct {
 	onEnd  []func()
 
 	transport *http.Transport
+	// background are requests under way while steps go on.
+	background sync.WaitGroup
 
 	mu        sync.Mutex
 	exchanges []recorded
@@ -273,6 +275,7 @@ func (w *world) end(ctx context.Context, _ *godog.Scenario, err error) (context.
 	for _, f := range slices.Backward(w.onEnd) {
 		f()
 	}
+	w.background.Wait() // what was held is released, and its context over
 	w.result.Took = time.Since(w.began)
 	w.judge.ended(w.result)
 	// godog's storage keeps the steps, and with them this world, until the
