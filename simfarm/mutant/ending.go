@@ -159,16 +159,21 @@ func init() {
 			Plant: around(func(o *reference.Options) func(web.Service) web.Service {
 				db, limit := o.Store, o.MaxSessions
 				o.MaxSessions = 0
+				var mu sync.Mutex
+				last := map[string]reference.ID{} // by user: log-ins of one millisecond have no order in the database
 				return func(s web.Service) web.Service {
 					return serviceWith{Service: s, login: func(ctx context.Context, r reference.LoginRequest) (reference.Grant, error) {
 						g, err := s.Login(ctx, r)
 						if err != nil || limit == 0 {
 							return g, err
 						}
+						mu.Lock()
+						before := last[r.User]
+						last[r.User] = g.Session
+						mu.Unlock()
 						rows, err := openOf(ctx, db, r.User)
-						rows = slices.DeleteFunc(rows, func(row reference.SecuritySession) bool { return row.Ref == g.Session })
-						if err == nil && len(rows) >= limit {
-							_, err = s.Terminate(ctx, reference.Selection{Session: rows[len(rows)-1].Ref})
+						if err == nil && len(rows) > limit {
+							_, err = s.Terminate(ctx, reference.Selection{Session: before})
 						}
 						return g, err
 					}}
