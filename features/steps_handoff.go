@@ -227,15 +227,7 @@ func (w *world) redirectedAndAnswered(first, second int) error {
 // stopsAtRedirect makes the first half of a hop: the browser asks, keeps what
 // cookies the answer brings, and does not follow.
 func (w *world) stopsAtRedirect(ctx context.Context, name string, first int, kind string, second int) error {
-	p, err := w.person(ctx, name)
-	if err != nil {
-		return err
-	}
-	m, err := w.member(first)
-	if err != nil {
-		return err
-	}
-	page, err := w.pageOn(kind, second)
+	p, m, page, err := w.asking(ctx, name, first, kind, second)
 	if err != nil {
 		return err
 	}
@@ -896,15 +888,7 @@ func (w *world) addressHasOneHandoff(server int) error {
 }
 
 func (w *world) asksWithQuery(ctx context.Context, name string, first int, kind string, second int, q string) error {
-	p, err := w.person(ctx, name)
-	if err != nil {
-		return err
-	}
-	m, err := w.member(first)
-	if err != nil {
-		return err
-	}
-	page, err := w.pageOn(kind, second)
+	p, m, page, err := w.asking(ctx, name, first, kind, second)
 	if err != nil {
 		return err
 	}

@@ -95,16 +95,23 @@ func (w *world) visits(ctx context.Context, name, kind string, server int) error
 	return ctx.Err()
 }
 
-func (w *world) asks(ctx context.Context, name string, first int, kind string, second int) error {
+// asking finds who asks, the server that is asked, and the page of the server
+// that holds it.
+func (w *world) asking(ctx context.Context, name string, first int, kind string, second int) (*person, farmspec.Member, farmspec.Page, error) {
 	p, err := w.person(ctx, name)
 	if err != nil {
-		return err
+		return nil, farmspec.Member{}, farmspec.Page{}, err
 	}
 	m, err := w.member(first)
 	if err != nil {
-		return err
+		return nil, farmspec.Member{}, farmspec.Page{}, err
 	}
 	page, err := w.pageOn(kind, second)
+	return p, m, page, err
+}
+
+func (w *world) asks(ctx context.Context, name string, first int, kind string, second int) error {
+	p, m, page, err := w.asking(ctx, name, first, kind, second)
 	if err != nil {
 		return err
 	}
