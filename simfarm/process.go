@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
@@ -65,34 +64,27 @@ func (p *process) take(ctx context.Context) error {
 	return nil
 }
 
-// Ports drawn by listenTCP lie below those that systems draw for outgoing
-// connections, and none is drawn twice: a stopped process finds its port free
-// when it starts again.
-const firstPort, endPort = 12_000, 32_000
-
-var drawn sync.Map // port
-
-// listenTCP listens at an address; port 0 draws a free port.
+// listenTCP listens at an address; port 0 draws a port that stays the farm's
+// until its process is closed.
 func listenTCP(ctx context.Context, addr string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil || port != "0" {
 		return new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	}
-	for range 1000 {
-		n := firstPort + rand.IntN(endPort-firstPort)
-		if _, taken := drawn.LoadOrStore(n, true); taken {
-			continue
+	for {
+		n, err := ports.draw(ctx)
+		if err != nil {
+			return nil, err
 		}
 		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(n)))
 		if err == nil {
 			return ln, nil
 		}
-		drawn.Delete(n)
 		if !errors.Is(err, syscall.EADDRINUSE) {
+			ports.free(n)
 			return nil, err
-		}
+		} // somebody else's for as long as this program runs
 	}
-	return new(net.ListenConfig).Listen(ctx, "tcp", addr)
 }
 
 // port is the process's port; it needs an earlier listen.
@@ -186,7 +178,7 @@ func (p *process) close() *running {
 	p.mu.Unlock()
 	r := p.kill()
 	if n, err := strconv.Atoi(p.port()); err == nil {
-		drawn.Delete(n)
+		ports.free(n)
 	}
 	return r
 }
