@@ -91,6 +91,9 @@ func NewBrowser(opts BrowserOptions) *Browser {
 			names[name] = ip
 		}
 		transport = NewTransport(names)
+		if opts.Target != nil {
+			transport.TLSClientConfig.RootCAs = opts.Target.RootCAs
+		}
 	}
 	b := &Browser{opts: opts, trace: new(atomic.Value), transport: transport, cookies: new(cookieStore), cache: new(cache)}
 	if opts.Target != nil && opts.Target.Carrier.inAddress() {

@@ -38,6 +38,14 @@ func NewTransport(resolve map[string]string) *http.Transport {
 	}
 }
 
+// Transport returns a transport for the target's browsers: [NewTransport] with
+// the target's names and authorities.
+func (t *Target) Transport() *http.Transport {
+	transport := NewTransport(t.Resolve)
+	transport.TLSClientConfig.RootCAs = t.RootCAs
+	return transport
+}
+
 // dialer connects to host names through names, and then as [NewTransport] says.
 func dialer(names map[string]string) func(context.Context, string, string) (net.Conn, error) {
 	d := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: -1}

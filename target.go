@@ -1,6 +1,7 @@
 package farmspec
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net/url"
 	"strings"
@@ -97,6 +98,9 @@ type Target struct {
 	// Resolve maps host names to IP addresses, so that members are reached by
 	// distinct names on one machine. A name that is absent is looked up.
 	Resolve map[string]string
+	// RootCAs are the authorities that may vouch for members over https, beside
+	// none other. Nil means those of this machine.
+	RootCAs *x509.CertPool
 
 	Carrier Carrier
 	// Companions are cookies that a browser needs beside the carrier.

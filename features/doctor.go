@@ -49,7 +49,7 @@ func Examine(ctx context.Context, t *farmspec.Target, tell func(Symptom)) bool {
 	d.world = &world{
 		judge: &judge{Options: Options{}.withDefaults()}, of: &planned{scenario: &Scenario{}, target: t}, target: t, hooks: t.Hooks,
 		result: &farmspec.Result{}, began: time.Now(), people: map[string]*person{}, witnessed: map[string]int{},
-		transport: farmspec.NewTransport(t.Resolve),
+		transport: t.Transport(),
 	}
 	defer func() {
 		for _, f := range slices.Backward(d.onEnd) {

@@ -142,7 +142,7 @@ func newJudge(o Options, targets []*farmspec.Target) (*judge, error) {
 	j.rooms = map[*farmspec.Target]chan struct{}{}
 	for _, t := range targets {
 		j.rooms[t] = make(chan struct{}, room(t, j.Parallel))
-		j.transports[t] = farmspec.NewTransport(t.Resolve)
+		j.transports[t] = t.Transport()
 	}
 	j.cases = plan(selected, targets, &j.Options)
 	j.byTarget = map[*farmspec.Target]map[string]*planned{}

@@ -203,7 +203,7 @@ func (w *world) use(t *farmspec.Target) {
 		w.transport = w.judge.transports[t]
 		return
 	}
-	w.transport = farmspec.NewTransport(t.Resolve)
+	w.transport = t.Transport()
 	w.onEnd = append(w.onEnd, w.transport.CloseIdleConnections)
 }
 

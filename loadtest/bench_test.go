@@ -150,7 +150,7 @@ func BenchmarkClient(b *testing.B) {
 		})
 	}
 	b.Run("plain-vegeta", func(b *testing.B) {
-		transport := farmspec.NewTransport(target.Resolve)
+		transport := target.Transport()
 		transport.MaxIdleConnsPerHost = 16
 		attacker := vegeta.NewAttacker(vegeta.Client(&http.Client{Transport: transport}))
 		address := target.Members[0].At(target.Open.Path)

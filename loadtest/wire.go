@@ -77,7 +77,7 @@ type httpWire struct {
 }
 
 func newHTTPWire(t *farmspec.Target, browsers int, keep bool) *httpWire {
-	w := &httpWire{transport: farmspec.NewTransport(t.Resolve)}
+	w := &httpWire{transport: t.Transport()}
 	w.transport.MaxIdleConnsPerHost = browsers
 	w.transport.DisableKeepAlives = !keep
 	w.transport.Protocols.SetHTTP2(true)
