@@ -7,6 +7,7 @@ package simfarm
 import (
 	"context"
 	crand "crypto/rand"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -59,6 +60,7 @@ type Farm struct {
 	db        *database
 	ownsStore bool
 	transport *http.Transport
+	authority *authority // nil without TLS
 	web       web.Farm
 
 	// Credentials of the session API, by member, and the administrator's.
@@ -89,6 +91,13 @@ func Open(ctx context.Context, o Options) (*Farm, error) {
 		DisableCompression:  true,
 		MaxIdleConnsPerHost: 256,
 		IdleConnTimeout:     time.Minute,
+	}
+	if o.TLS {
+		var err error
+		if f.authority, err = theAuthority(); err != nil {
+			return nil, fmt.Errorf("open farm: %w", err)
+		}
+		f.transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: f.authority.pool}
 	}
 	if err := f.open(ctx); err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -172,8 +181,13 @@ func (f *Farm) open(ctx context.Context) error {
 // listen takes all ports: the front's, the members' and the session API's.
 func (f *Farm) listen(ctx context.Context, memberNames []string) error {
 	next := f.o.Port
-	take := func(p *process, host string) error {
-		err := p.listen(ctx, net.JoinHostPort(host, fmt.Sprint(next)))
+	take := func(p *process, host string) (err error) {
+		if f.authority != nil {
+			if p.tls, err = f.authority.config(p.name, Domain, p.name+"."+Domain, p.name+".localhost"); err != nil {
+				return err
+			}
+		}
+		err = p.listen(ctx, net.JoinHostPort(host, fmt.Sprint(next)))
 		if f.o.Port != 0 {
 			next++
 		}
@@ -223,12 +237,28 @@ func (f *Farm) describe(memberNames []string) error {
 func (f *Farm) address(i int) string {
 	switch p := f.members[i]; f.o.Topology {
 	case farmspec.SingleHost:
-		return fmt.Sprintf("http://%s:%s/%d", Domain, f.front.port(), i+1)
+		return fmt.Sprintf("%s://%s:%s/%d", f.scheme(), Domain, f.front.port(), i+1)
 	case farmspec.SplitDomain:
-		return fmt.Sprintf("http://%s.localhost:%s", p.name, p.port())
+		return fmt.Sprintf("%s://%s.localhost:%s", f.scheme(), p.name, p.port())
 	default:
-		return fmt.Sprintf("http://%s.%s:%s", p.name, Domain, p.port())
+		return fmt.Sprintf("%s://%s.%s:%s", f.scheme(), p.name, Domain, p.port())
 	}
+}
+
+func (f *Farm) scheme() string {
+	if f.authority != nil {
+		return "https"
+	}
+	return "http"
+}
+
+// CA is the certificate, in PEM, of the authority that vouches for the farm's
+// parts; nil without TLS.
+func (f *Farm) CA() []byte {
+	if f.authority == nil {
+		return nil
+	}
+	return slices.Clone(f.authority.pem)
 }
 
 // processes lists the parts that listen, the ones others need first.
@@ -327,7 +357,7 @@ func (copyBuffers) Put(b []byte) { buffers.Put((*[16 << 10]byte)(b)) }
 func (f *Farm) freshFront(func() bool) (http.Handler, error) {
 	proxies := make(map[string]*httputil.ReverseProxy, len(f.members))
 	for i, m := range f.members {
-		to := &url.URL{Scheme: "http", Host: net.JoinHostPort(loopback, m.port())}
+		to := &url.URL{Scheme: f.scheme(), Host: net.JoinHostPort(loopback, m.port())}
 		proxies[fmt.Sprint(i+1)] = &httputil.ReverseProxy{
 			Rewrite: func(r *httputil.ProxyRequest) {
 				r.Out.URL.Scheme, r.Out.URL.Host = to.Scheme, to.Host
@@ -386,7 +416,7 @@ func (f *Farm) Members() []farmspec.Member {
 }
 
 // ServiceURL is the base address of the session management web service.
-func (f *Farm) ServiceURL() string { return "http://" + f.service.addr }
+func (f *Farm) ServiceURL() string { return f.scheme() + "://" + f.service.addr }
 
 // lifeline is a process's way out: dead processes send nothing.
 type lifeline struct {

@@ -64,6 +64,11 @@ type Options struct {
 	// means free ports.
 	Port int
 
+	// TLS makes every part listen with a certificate of an authority of this
+	// program, the session service and what is behind a front included. The
+	// members offer HTTP/2 besides HTTP/1.1.
+	TLS bool
+
 	// Now is the farm's base clock. Nil means time.Now.
 	Now func() time.Time
 	// Seed fixes every random choice of the farm, the secret ones included,
@@ -101,12 +106,15 @@ type Wrap struct {
 
 // ProfileName is the farm's name in reports:
 // "reference/HANDOFF+ROTATION+TOPOLOGY", with "+revoke-family" where that is
-// the answer to spent tokens.
+// the answer to spent tokens, and "+tls" where its parts speak TLS.
 func (o Options) ProfileName() string {
 	o = o.withDefaults()
 	name := fmt.Sprintf("reference/%s+%s+%s", o.Handoff, o.Rotation, o.Topology)
 	if o.Replay != farmspec.Reject {
 		name += "+" + string(o.Replay)
+	}
+	if o.TLS {
+		name += "+tls"
 	}
 	return name
 }

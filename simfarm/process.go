@@ -2,6 +2,7 @@ package simfarm
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,9 @@ type process struct {
 	// fresh makes the part anew; what it kept in memory is gone. It may ask
 	// alive before it touches anything that outlives the process.
 	fresh func(alive func() bool) (http.Handler, error)
+
+	// tls is how it listens; nil is plain HTTP.
+	tls *tls.Config
 
 	mu   sync.Mutex
 	addr string // fixed by the first listen
@@ -116,6 +120,7 @@ func (p *process) start(ctx context.Context) error {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
 	r.srv = &http.Server{
+		TLSConfig:         p.tls.Clone(),
 		Handler:           r.counted(h),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -126,7 +131,12 @@ func (p *process) start(ctx context.Context) error {
 	ln := p.ln
 	go func() {
 		defer close(r.served)
-		_ = r.srv.Serve(ln) // ends with the listener
+		// Either ends with the listener.
+		if p.tls != nil {
+			_ = r.srv.ServeTLS(ln, "", "")
+			return
+		}
+		_ = r.srv.Serve(ln)
 	}()
 	return nil
 }

@@ -51,6 +51,9 @@ func (f *Farm) Target() *farmspec.Target {
 			Fork:      f.Fork,
 		},
 	}
+	if f.authority != nil {
+		t.RootCAs = f.authority.pool
+	}
 	if !o.Unobserved {
 		t.Hooks.Trace, t.Hooks.Holds = f.recorder, f.holds
 	}
