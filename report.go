@@ -204,4 +204,14 @@ type Progress interface {
 	// Began and Ended are called for each case.
 	Began(c CaseID)
 	Ended(r *Result)
+	// Waiting is called when a case begins or ends to wait for the farm's
+	// time, and each second meanwhile, with all that wait: the soonest to end
+	// first.
+	Waiting(waits []Wait)
+}
+
+// Wait is a case that waits for the farm's time to pass.
+type Wait struct {
+	CaseID
+	Until time.Time
 }

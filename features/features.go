@@ -40,7 +40,7 @@ var embedded embed.FS
 //	@needs:trace                a hook it needs
 //	@members:3                  how many members it needs; 2 when absent
 //	@exclusive                  disturbs others: gets a private farm, or runs alone
-//	@time                       lets time pass: by the clock hook, or by waiting
+//	@time                       lets time pass: by the clock hook, and then as an exclusive one, or by waiting
 //	@fault:F14                  a fault of the catalogue it convicts
 type Scenario struct {
 	ID, Name, Feature, File string
@@ -57,6 +57,8 @@ type Scenario struct {
 	Faults                  []string
 	Members                 int
 	Exclusive, Time         bool
+
+	steps []string // their texts
 }
 
 var (
@@ -132,6 +134,9 @@ func parseFile(path string, content []byte) (feature, error) {
 		s := &Scenario{
 			Name: p.Name, Feature: f.name, File: path, Line: lines[p.AstNodeIds[0]],
 			Level: farmspec.Black, Members: 2,
+		}
+		for _, step := range p.Steps {
+			s.steps = append(s.steps, step.Text)
 		}
 		for _, t := range p.Tags {
 			s.Tags = append(s.Tags, t.Name)
@@ -228,7 +233,7 @@ func (s *Scenario) readTags() error {
 		case tag == "@exclusive":
 			s.Exclusive = true
 		case tag == "@time":
-			s.Time, s.Exclusive = true, true
+			s.Time = true
 		default:
 			return fmt.Errorf("tag %s has no meaning", tag)
 		}

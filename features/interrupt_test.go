@@ -19,6 +19,7 @@ type onEnd struct {
 
 func (*onEnd) Planned(int, []farmspec.TargetInfo) {}
 func (*onEnd) Began(farmspec.CaseID)              {}
+func (*onEnd) Waiting([]farmspec.Wait)            {}
 func (p *onEnd) Ended(r *farmspec.Result) {
 	if r.Verdict.Ran() {
 		p.once.Do(p.do)

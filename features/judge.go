@@ -118,6 +118,7 @@ type judge struct {
 	mu      sync.Mutex // guards results, stop and calls to Progress
 	results map[farmspec.CaseID]*farmspec.Result
 	stop    string // why no further case begins
+	waits   map[farmspec.CaseID]farmspec.Wait
 }
 
 func newJudge(o Options, targets []*farmspec.Target) (*judge, error) {
@@ -141,7 +142,7 @@ func newJudge(o Options, targets []*farmspec.Target) (*judge, error) {
 	j.transports = map[*farmspec.Target]*http.Transport{}
 	j.rooms = map[*farmspec.Target]chan struct{}{}
 	for _, t := range targets {
-		j.rooms[t] = make(chan struct{}, room(t, j.Parallel))
+		j.rooms[t] = make(chan struct{}, room(t))
 		j.transports[t] = t.Transport()
 	}
 	j.cases = plan(selected, targets, &j.Options)
@@ -162,18 +163,18 @@ const crowd = 30
 // and the bystander.
 func cast(t *farmspec.Target) int { return 2*len(t.Members) + 1 }
 
-// room is how many scenarios may run at a target at a time, so that nobody
-// waits for an account that is never returned.
-func room(t *farmspec.Target, parallel int) int {
+// room is how many scenarios may be at a target at a time, so that nobody
+// waits for an account that is never returned. Those that wait count as well.
+func room(t *farmspec.Target) int {
 	pool, ok := t.Hooks.Accounts.(farmspec.AccountPool)
 	if !ok {
-		return parallel
+		return 1000
 	}
 	spare := pool.Size()
 	if spare >= cast(t)+crowd {
 		spare -= crowd
 	}
-	return max(1, min(parallel, spare/cast(t)))
+	return max(1, spare/cast(t))
 }
 
 func (j *judge) run(ctx context.Context) (*farmspec.Report, error) {
@@ -192,8 +193,9 @@ func (j *judge) run(ctx context.Context) (*farmspec.Report, error) {
 			j.ended(r)
 		}
 	}
+	defer j.watchWaits()()
 	var targets errgroup.Group
-	targets.SetLimit(4)
+	targets.SetLimit(targetsAtOnce)
 	for _, t := range j.targets {
 		targets.Go(func() error {
 			j.runTarget(ctx, t)
@@ -207,45 +209,69 @@ func (j *judge) run(ctx context.Context) (*farmspec.Report, error) {
 	return j.report(ctx, started), nil
 }
 
-// runTarget hands the target's cases to godog, which interprets the Gherkin;
-// order of results, verdicts and evidence are the judge's.
+// targetsAtOnce is how many targets are judged at a time.
+const targetsAtOnce = 4
+
+// runTarget runs the target's cases: those that wait beside the others, and
+// then those that must have the farm to themselves.
 func (j *judge) runTarget(ctx context.Context, t *farmspec.Target) {
-	var want []string
-	contents := map[string][]byte{}
+	var waiting, beside, alone []*planned
 	for _, p := range j.cases {
-		if p.target == t && p.verdict == "" {
-			id, _, _ := strings.Cut(p.scenario.ID, "/")
-			want = append(want, "@"+id)
-			contents[p.scenario.File] = nil
+		switch {
+		case p.target != t || p.verdict != "":
+		case j.alone(p):
+			alone = append(alone, p)
+		case p.wait > 0:
+			waiting = append(waiting, p)
+		default:
+			beside = append(beside, p)
 		}
 	}
-	if len(want) == 0 {
+	if len(waiting)+len(beside)+len(alone) == 0 {
+		return
+	}
+	gate := new(sync.RWMutex) // a case alone on a shared farm takes it alone
+	var both sync.WaitGroup
+	both.Go(func() { j.interpret(ctx, t, waiting, min(len(waiting), j.waiters(t)), gate) })
+	both.Go(func() { j.interpret(ctx, t, beside, j.Parallel, gate) })
+	both.Wait()
+	j.interpret(ctx, t, alone, j.Parallel, gate)
+}
+
+// interpret hands cases of a target to godog, which interprets the Gherkin;
+// order of results, verdicts and evidence are the judge's.
+func (j *judge) interpret(ctx context.Context, t *farmspec.Target, cases []*planned, concurrency int, gate *sync.RWMutex) {
+	if len(cases) == 0 {
 		return
 	}
 	if why := j.over(ctx); why != "" {
-		for _, p := range j.cases {
-			if p.target == t && p.verdict == "" {
-				r := j.result(p)
-				r.Verdict, r.Reason = farmspec.NotRun, why
-				j.ended(r)
-			}
+		for _, p := range cases {
+			r := j.result(p)
+			r.Verdict, r.Reason = farmspec.NotRun, why
+			j.ended(r)
 		}
 		return
 	}
+	var want []string
+	ours, contents := map[*planned]bool{}, map[string]bool{}
+	for _, p := range cases {
+		id, _, _ := strings.Cut(p.scenario.ID, "/")
+		want = append(want, "@"+id)
+		ours[p], contents[p.scenario.File] = true, true
+	}
 	var files []godog.Feature
 	for _, f := range j.features {
-		if _, ok := contents[f.path]; ok {
+		if contents[f.path] {
 			files = append(files, godog.Feature{Name: f.path, Contents: f.content})
 		}
 	}
-	gate := new(sync.RWMutex) // an exclusive scenario on a shared farm takes it alone
 	suite := godog.TestSuite{
 		Name: "farmspec",
 		ScenarioInitializer: func(sc *godog.ScenarioContext) {
 			w := &world{judge: j, gate: gate}
 			sc.Before(func(ctx context.Context, p *godog.Scenario) (context.Context, error) {
 				c := j.byTarget[t][p.Uri+"\x00"+p.Name]
-				if c == nil || c.verdict != "" {
+				if !ours[c] {
 					return ctx, godog.ErrSkip // another row of a selected outline
 				}
 				return w.begin(ctx, c)
@@ -263,18 +289,18 @@ func (j *judge) runTarget(ctx context.Context, t *farmspec.Target) {
 			Output:          io.Discard,
 			NoColors:        true,
 			Strict:          true,
-			Concurrency:     j.Parallel,
+			Concurrency:     concurrency,
 			FeatureContents: files,
 			Tags:            strings.Join(slices.Compact(want), ","),
 			DefaultContext:  ctx,
 		},
 	}
 	suite.Run()
-	for _, p := range j.cases { // a planned case without a result is an error, never nothing
+	for _, p := range cases { // a planned case without a result is an error, never nothing
 		j.mu.Lock()
 		_, ok := j.results[p.id()]
 		j.mu.Unlock()
-		if p.target == t && !ok {
+		if !ok {
 			r := j.result(p)
 			r.Verdict, r.Reason = farmspec.Error, "planned, and the interpreter never ran it"
 			j.ended(r)

@@ -109,6 +109,7 @@ type planned struct {
 	target   *farmspec.Target
 	verdict  farmspec.Verdict // "" where it runs
 	reason   string
+	wait     time.Duration // how long it waits at most, where the farm's clock cannot be moved
 }
 
 func (p *planned) id() farmspec.CaseID {
@@ -123,7 +124,10 @@ func plan(selected []*Scenario, targets []*farmspec.Target, o *Options) []*plann
 	for _, t := range targets {
 		for _, s := range sorted {
 			p := &planned{scenario: s, target: t}
-			p.verdict, p.reason = applicable(s, t, o)
+			if o.waiting(p) {
+				p.wait = s.waits(t)
+			}
+			p.verdict, p.reason = applicable(p, o)
 			cases = append(cases, p)
 		}
 	}
@@ -132,7 +136,8 @@ func plan(selected []*Scenario, targets []*farmspec.Target, o *Options) []*plann
 
 // applicable says whether the target declares what the scenario is about, and
 // whether the run can see it.
-func applicable(s *Scenario, t *farmspec.Target, o *Options) (farmspec.Verdict, string) {
+func applicable(p *planned, o *Options) (farmspec.Verdict, string) {
+	s, t := p.scenario, p.target
 	for _, d := range []struct {
 		what, has string
 		wants     []string
@@ -162,10 +167,8 @@ func applicable(s *Scenario, t *farmspec.Target, o *Options) (farmspec.Verdict, 
 			return farmspec.Unobservable, fmt.Sprintf("needs the %s hook (level %s), which this target does not offer", hook, farmspec.HookLevel[hook])
 		}
 	}
-	if s.Time && !o.clock(t) {
-		if wait := t.Limits.Idle * 3; wait > o.MaxWait {
-			return farmspec.Unobservable, fmt.Sprintf("needs about %v to pass: no clock hook at level %s, and --max-wait is %v", wait.Round(time.Second), o.Level, o.MaxWait)
-		}
+	if p.wait > o.MaxWait {
+		return farmspec.Unobservable, fmt.Sprintf("needs about %v to pass: no clock hook at level %s, and --max-wait is %v", p.wait.Round(time.Second), o.Level, o.MaxWait)
 	}
 	return "", ""
 }

@@ -58,9 +58,7 @@ const farAhead = 24 * time.Hour
 // margin is how far from a limit the judge stays.
 func (w *world) margin() time.Duration { return w.marginOf(w.target.Limits.Idle) }
 
-func (w *world) marginOf(limit time.Duration) time.Duration {
-	return max(w.target.Limits.Tolerance, limit/20, time.Second)
-}
+func (w *world) marginOf(limit time.Duration) time.Duration { return marginOf(w.target, limit) }
 
 func (w *world) fractionOfIdlePasses(of, parts time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
@@ -82,7 +80,7 @@ func (w *world) gracePasses(ctx context.Context) error {
 	if w.target.Grace == 0 {
 		return nil
 	}
-	return w.pass(ctx, w.target.Grace+max(time.Second, w.target.Limits.Tolerance))
+	return w.pass(ctx, afterGrace(w.target))
 }
 
 func (w *world) almostAppIdlePasses(ctx context.Context, which string, server int) error {
@@ -112,10 +110,7 @@ func (w *world) appIdlePassesBut(ctx context.Context, which string, server int, 
 
 // everyAppIdlePasses needs applications whose limit is well below the session's.
 func (w *world) everyAppIdlePasses(ctx context.Context) error {
-	var longest time.Duration
-	for _, a := range w.target.Apps {
-		longest = max(longest, a.Idle)
-	}
+	longest := longestAppIdle(w.target)
 	d := longest + w.marginOf(longest)
 	if longest == 0 || d > w.target.Limits.Idle-w.margin() {
 		return &notOffered{"the HTTP sessions' idle time-out is not below the session's"}

@@ -37,6 +37,8 @@ type world struct {
 	result *farmspec.Result
 	began  time.Time
 	onEnd  []func()
+	// leaveSlot lets another scenario run in this one's place; nil where there is none.
+	leaveSlot func()
 
 	transport *http.Transport
 	// background are requests under way while steps go on.
@@ -53,6 +55,7 @@ type world struct {
 	servedLast *attempt
 	shift      time.Duration // how far the farm's time was moved
 	passed     time.Duration // how much was let pass
+	waited     time.Duration // how much of it by waiting
 	disturbed  bool          // everybody's session may be over, the bystander's too
 	failure    error
 
@@ -145,21 +148,18 @@ func (w *world) begin(ctx context.Context, c *planned) (context.Context, error) 
 	room := w.judge.rooms[c.target]
 	room <- struct{}{}
 	w.judge.slots <- struct{}{}
-	w.onEnd = append(w.onEnd, func() { <-w.judge.slots; <-room })
+	w.leaveSlot = sync.OnceFunc(func() { <-w.judge.slots })
+	w.onEnd = append(w.onEnd, func() { w.leaveSlot(); <-room })
 	w.began = time.Now()
 	if why := w.judge.over(ctx); why != "" {
 		w.result.Verdict, w.result.Reason = farmspec.NotRun, why
 		return ctx, godog.ErrSkip
 	}
 	w.judge.began(c.id())
-	timeout := w.judge.Timeout
-	if c.scenario.Time && !w.judge.clock(c.target) {
-		timeout += c.target.Limits.Idle * 3
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, w.judge.Timeout+c.wait)
 	w.onEnd = append(w.onEnd, cancel)
 	w.target = c.target
-	if c.scenario.Exclusive {
+	if w.judge.private(c) {
 		if fork := c.target.Hooks.Fork; fork != nil {
 			if err := w.fork(ctx, farmspec.Variation{}); err != nil {
 				return ctx, err
@@ -441,12 +441,12 @@ func (w *world) letPass(ctx context.Context, d time.Duration) error {
 	w.passed += d
 	w.mu.Unlock()
 	if w.hooks.Clock == nil {
-		select {
-		case <-time.After(d):
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		began := time.Now()
+		err := w.wait(ctx, d)
+		w.mu.Lock()
+		w.waited += time.Since(began)
+		w.mu.Unlock()
+		return err
 	}
 	if err := w.hooks.Clock.Advance(ctx, d); err != nil {
 		return fmt.Errorf("advance the farm's clock: %w", err)
@@ -740,6 +740,8 @@ func (w *world) mustServe(a *attempt) error {
 		return fmt.Errorf("wait for the farm: the time of the scenario is over: %w", a.err) // which the judge set
 	case a.late():
 		return &failedControl{"the grace period was over before the answer came"}
+	case w.tooSlow():
+		return &failedControl{fmt.Sprintf("the scenario took too long beside what it let pass to tell: %s", a.describe())}
 	}
 	return &violation{fmt.Sprintf("expected that %s; saw %s", expected, a.describe())}
 }

@@ -91,6 +91,8 @@ type Progress struct {
 	counts  tally
 	several bool
 	running []farmspec.CaseID
+	waits   []farmspec.Wait
+	told    time.Time // when a plain file was last told of waits
 }
 
 // NewProgress returns a Progress that writes to w. Errors of w are ignored:
@@ -141,6 +143,25 @@ func (p *Progress) Ended(r *farmspec.Result) {
 	p.draw()
 }
 
+// Waiting shows who waits for the farm's time, on a plain file once a minute.
+func (p *Progress) Waiting(waits []farmspec.Wait) {
+	p.waits = waits
+	if now := p.now(); !p.t.TTY && len(waits) > 0 && now.Sub(p.told) >= time.Minute {
+		fmt.Fprintf(p.w, "%d of %d: %s\n", p.done, p.total, p.waiting())
+		p.told = now
+	}
+	p.draw()
+}
+
+// waiting says how many wait, and for how long still.
+func (p *Progress) waiting() string {
+	left := max(0, p.waits[len(p.waits)-1].Until.Sub(p.now())).Round(time.Second)
+	if len(p.waits) == 1 {
+		return fmt.Sprintf("%s waits %v", oneLine(p.waits[0].Scenario), left)
+	}
+	return fmt.Sprintf("%d wait, the last of them %v", len(p.waits), left)
+}
+
 // Close takes the live line away. It may be called at any time and twice.
 func (p *Progress) Close() { p.clear() }
 
@@ -160,6 +181,9 @@ func (p *Progress) name(r *farmspec.Result) {
 // draw rewrites the live line.
 func (p *Progress) draw() {
 	p.show(func() string {
+		if len(p.waits) > 0 { // whose pace says nothing about what remains
+			return p.bar() + "  " + p.counts.String() + "  " + p.waiting()
+		}
 		line := p.bar() + "  " + p.counts.String() + p.remaining()
 		if n := len(p.running); n > 0 {
 			line += "  " + oneLine(p.running[n-1].Scenario)

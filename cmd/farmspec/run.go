@@ -141,6 +141,13 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 			}
 		}
 	}
+	waits, err := features.PlanWaits(f.Options, targets...)
+	if err != nil {
+		return err
+	}
+	if err := tellWaits(c.OutOrStdout(), waits, f.MaxWait); err != nil {
+		return err
+	}
 	if f.dryRun {
 		plan, err := features.Plan(f.Options, targets...)
 		if err != nil {
