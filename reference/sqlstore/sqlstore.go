@@ -33,19 +33,21 @@ const (
 
 // DB is a reference.Store and reference.Editor in an SQLite database. It is
 // safe for concurrent use, also by several processes on one machine. Writes go
-// one at a time through one connection; reads go beside them.
+// one at a time through one connection, and those that wait for their turn share
+// a commit; reads go beside them.
 //
 // A write that has begun is carried through even where its context ends
 // meanwhile, so that it has one outcome.
 type DB struct {
 	write, read *sql.DB
-	writer      chan struct{} // holds one value while nobody writes; closed with the database
+	group       *group
 	closing     sync.Once
 
 	create, find, load, readHTTP, list, listUser     *sql.Stmt
 	replace, addToken, closeSession, endAllHTTP      *sql.Stmt
 	openHTTP, saveHTTP, touchHTTP, endHTTP, lastHTTP *sql.Stmt
 	stateOf, stateOfToken, setCurrent                *sql.Stmt
+	savepoint, rollbackTo, release                   *sql.Stmt
 }
 
 var (
@@ -66,8 +68,7 @@ func Open(path string) (*DB, error) {
 }
 
 func open(path string) (_ *DB, err error) {
-	db := &DB{writer: make(chan struct{}, 1)}
-	db.writer <- struct{}{}
+	db := &DB{group: newGroup()}
 	defer func() {
 		if err != nil {
 			_ = db.Close()
@@ -169,8 +170,8 @@ func inspect(q interface {
 // second Close does nothing.
 func (db *DB) Close() (err error) {
 	db.closing.Do(func() {
-		<-db.writer
-		close(db.writer)
+		<-db.group.writer
+		close(db.group.writer)
 		if db.read != nil && db.read != db.write {
 			err = db.read.Close()
 		}
@@ -213,6 +214,9 @@ func (db *DB) prepare() error {
 		{db.write, &db.endHTTP, `DELETE FROM http_sessions WHERE ref = ? AND application = ?`},
 		{db.write, &db.lastHTTP, `SELECT NOT EXISTS (SELECT 1 FROM http_sessions WHERE ref = ?)`},
 		{db.write, &db.setCurrent, `UPDATE sessions SET current_id = ?, current_ts = ? WHERE ref = ?`},
+		{db.write, &db.savepoint, `SAVEPOINT change`},
+		{db.write, &db.rollbackTo, `ROLLBACK TO change`},
+		{db.write, &db.release, `RELEASE change`},
 	} {
 		var err error
 		if *p.stmt, err = p.on.Prepare(p.text); err != nil {
@@ -220,31 +224,6 @@ func (db *DB) prepare() error {
 		}
 	}
 	return nil
-}
-
-// change runs one write transaction. Whoever waits for his turn may give up;
-// once begun it runs to its end.
-func (db *DB) change(ctx context.Context, f func(*sql.Tx) error) error {
-	select {
-	case _, open := <-db.writer:
-		if !open {
-			return sql.ErrConnDone
-		}
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { db.writer <- struct{}{} }()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	tx, err := db.write.Begin()
-	if err != nil {
-		return err
-	}
-	if err := f(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	return tx.Commit()
 }
 
 // Create implements reference.Store.
