@@ -23,20 +23,18 @@ var (
 type (
 	comparisonData struct {
 		*Comparison
-		StyleHash, ScriptHash string
-		Style                 template.CSS
-		Script                template.JS
-		Title, Totals         string
-		Reference             Implementation
-		Columns               []comparisonColumn
-		Properties            []comparisonProperty
-		DiffersBy             []comparisonCount
-		Differences           int
-		Verdicts              []farmspec.Verdict
-		Contested             []comparisonRow
-		Sections              []comparisonSection
-		Cases                 []comparisonCase
-		Evidence              []template.HTML
+		pageHead
+		Totals      string
+		Reference   Implementation
+		Columns     []comparisonColumn
+		Properties  []comparisonProperty
+		DiffersBy   []comparisonCount
+		Differences int
+		Verdicts    []farmspec.Verdict
+		Contested   []comparisonRow
+		Sections    []comparisonSection
+		Cases       []comparisonCase
+		Evidence    []template.HTML
 	}
 	comparisonColumn struct {
 		Implementation
@@ -103,16 +101,15 @@ var differenceWords = map[Difference]string{
 // those that differ first.
 func (c *Comparison) Page() ([]byte, error) {
 	d := comparisonData{
-		Comparison: c, StyleHash: digest(comparisonStyle), ScriptHash: digest(comparisonScript),
-		Style: template.CSS(comparisonStyle), Script: template.JS(comparisonScript),
-		Totals: c.totals(), Reference: c.Implementations[0], Differences: len(c.Differing()),
+		Comparison: c,
+		Totals:     c.totals(), Reference: c.Implementations[0], Differences: len(c.Differing()),
 	}
 	names := make([]string, len(c.Implementations))
 	for i, x := range c.Implementations {
 		names[i] = x.Name
 		d.Columns = append(d.Columns, newComparisonColumn(i, x))
 	}
-	d.Title = strings.Join(names, ", ")
+	d.pageHead = newPageHead(strings.Join(names, ", "), comparisonStyle, comparisonScript)
 	for _, u := range c.Unlike {
 		p := comparisonProperty{Name: u.Property}
 		for _, v := range u.Values {

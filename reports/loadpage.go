@@ -29,18 +29,16 @@ var (
 type (
 	loadData struct {
 		*farmspec.LoadReport
-		StyleHash, ScriptHash string
-		Style                 template.CSS
-		Script                template.JS
-		Facts                 []pageFact
-		Charts                []chart
-		Incomplete            string
-		ExitMeaning           string
-		OutcomeNames          []string
-		Highest               string
-		Kept                  farmspec.Verdict // of asked against achieved
-		KeptSentence          string
-		Rows                  []loadRows
+		pageHead
+		Facts        []pageFact
+		Charts       []chart
+		Incomplete   string
+		ExitMeaning  string
+		OutcomeNames []string
+		Highest      string
+		Kept         farmspec.Verdict // of asked against achieved
+		KeptSentence string
+		Rows         []loadRows
 	}
 	loadRows struct {
 		Title string
@@ -308,8 +306,8 @@ func loadCharts(r *farmspec.LoadReport) []chart {
 
 // loadPage renders load.html: static, self-contained and without network.
 func loadPage(r *farmspec.LoadReport) ([]byte, error) {
-	d := loadData{LoadReport: r, StyleHash: digest(loadStyle), ScriptHash: digest(loadScript),
-		Style: template.CSS(loadStyle), Script: template.JS(loadScript), Charts: loadCharts(r), ExitMeaning: exitMeaning(r.Exit), OutcomeNames: outcomesOf(r)}
+	d := loadData{LoadReport: r, pageHead: newPageHead("Load on "+r.Target.Name, loadStyle, loadScript),
+		Charts: loadCharts(r), ExitMeaning: exitMeaning(r.Exit), OutcomeNames: outcomesOf(r)}
 	if !r.Run.Complete {
 		d.Incomplete = cmp.Or(oneLine(r.Run.Why), "it ended early")
 	}

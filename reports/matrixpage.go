@@ -23,28 +23,26 @@ var (
 type (
 	matrixData struct {
 		*farmspec.Matrix
-		StyleHash, ScriptHash string
-		Style                 template.CSS
-		Script                template.JS
-		Killed, Of            int
-		Proof, ScenarioProof  farmspec.Verdict
-		RateSentence          string
-		ScenarioSentence      string
-		Exit                  int
-		ExitMeaning           string
-		Facts                 []pageFact
-		Bar                   pageBar
-		StateCounts           []matrixCount
-		Missed                []matrixFault
-		Faults                []matrixFault
-		Subjects              []matrixSubject
-		Columns               []matrixColumn
-		Pairs                 []matrixPair
-		PairsTried            int
-		Unproven              []farmspec.Requirement
-		Idle                  int
-		Scenarios             []matrixScenario
-		LevelName             string
+		pageHead
+		Killed, Of           int
+		Proof, ScenarioProof farmspec.Verdict
+		RateSentence         string
+		ScenarioSentence     string
+		Exit                 int
+		ExitMeaning          string
+		Facts                []pageFact
+		Bar                  pageBar
+		StateCounts          []matrixCount
+		Missed               []matrixFault
+		Faults               []matrixFault
+		Subjects             []matrixSubject
+		Columns              []matrixColumn
+		Pairs                []matrixPair
+		PairsTried           int
+		Unproven             []farmspec.Requirement
+		Idle                 int
+		Scenarios            []matrixScenario
+		LevelName            string
 	}
 	matrixCount struct {
 		State farmspec.FaultState
@@ -87,9 +85,8 @@ type (
 // network, like the report.
 func matrixPage(v *matrixView) ([]byte, error) {
 	d := matrixData{
-		Matrix:    v.Matrix,
-		StyleHash: digest(matrixStyle), ScriptHash: digest(matrixScript),
-		Style: template.CSS(matrixStyle), Script: template.JS(matrixScript),
+		Matrix:     v.Matrix,
+		pageHead:   newPageHead("Kill matrix", matrixStyle, matrixScript),
 		PairsTried: len(v.Pairs), Idle: len(v.idle()), LevelName: cmp.Or(levelNames[v.Level], string(v.Level)),
 		Proof: farmspec.Pass, ScenarioProof: farmspec.Pass,
 	}

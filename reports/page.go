@@ -24,7 +24,7 @@ var (
 	pageScript   = mustRead("page/report.js")
 	pageTemplate = template.Must(template.New("report.html").Funcs(template.FuncMap{
 		"word": word, "words": strings.Fields, "levelName": func(l farmspec.Level) string { return levelNames[l] },
-	}).ParseFS(pageFiles, "page/report.html"))
+	}).ParseFS(pageFiles, "page/head.html", "page/report.html"))
 )
 
 func mustRead(name string) string {
@@ -53,10 +53,8 @@ const shownTroubles = 20
 // cannot act.
 type (
 	pageData struct {
-		Title, Subject            string
-		StyleHash, ScriptHash     string
-		Style                     template.CSS
-		Script                    template.JS
+		pageHead
+		Subject                   string
 		Incomplete                string
 		Exit                      int
 		ExitMeaning               string
@@ -167,15 +165,27 @@ type (
 	}
 )
 
+// pageHead is what the head of every page holds.
+type pageHead struct {
+	Title                 string
+	Style                 template.CSS
+	Script                template.JS
+	StyleHash, ScriptHash string // the policy allows these two and nothing else
+}
+
+func newPageHead(title, style, script string) pageHead {
+	return pageHead{
+		Title: title + " · farmspec",
+		Style: template.CSS(style), Script: template.JS(script),
+		StyleHash: digest(style), ScriptHash: digest(script),
+	}
+}
+
 // page renders report.html.
 func page(v *view) ([]byte, error) {
 	d := pageData{
-		Title:       v.subject() + " · farmspec",
+		pageHead:    newPageHead(v.subject(), pageStyle, pageScript),
 		Subject:     v.subject(),
-		StyleHash:   digest(pageStyle),
-		ScriptHash:  digest(pageScript),
-		Style:       template.CSS(pageStyle),
-		Script:      template.JS(pageScript),
 		Exit:        v.Exit,
 		ExitMeaning: exitMeaning(v.Exit),
 		Single:      len(v.Targets) <= 1,
