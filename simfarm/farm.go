@@ -97,7 +97,7 @@ func Open(ctx context.Context, o Options) (*Farm, error) {
 		if f.authority, err = theAuthority(); err != nil {
 			return nil, fmt.Errorf("open farm: %w", err)
 		}
-		f.transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: f.authority.pool}
+		f.transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: f.authority.pool, ClientSessionCache: tls.NewLRUClientSessionCache(0)}
 	}
 	if err := f.open(ctx); err != nil {
 		return nil, errors.Join(err, f.Close())
