@@ -23,6 +23,12 @@ var Features = map[string]string{
 	"end-application":     "an application can end its HTTP session and leave the others",
 	"return-to-page":      "log-in leads to the page that was asked for",
 	"concurrent-sessions": "a user may have several sessions at once",
+	"own-sessions":        "users see their own sessions and can end them",
+	"change-password":     "users can change their password",
+	"end-other-sessions":  "users who change their password can end their other sessions with it",
+	"transaction":         "users can do something highly sensitive",
+	"assurance":           "sessions keep the limits of a NIST assurance level",
+	"lost-in-crash":       "a crash ends the sessions of its node",
 }
 
 // Feature says whether the target has an ability. What its description shows
@@ -44,6 +50,16 @@ func (t *Target) Feature(name string) Support {
 		}
 	case "concurrent-sessions":
 		absent = t.MaxSessions == 1
+	case "own-sessions":
+		absent = t.Account.Sessions.Path == ""
+	case "change-password", "end-other-sessions":
+		absent = t.Account.Password.Path == ""
+	case "transaction":
+		absent = t.Account.Transaction.Path == ""
+	case "assurance":
+		absent = t.Assurance == ""
+	case "lost-in-crash":
+		absent = t.Failover != Relogin
 	}
 	if absent {
 		return No

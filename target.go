@@ -124,6 +124,15 @@ type Target struct {
 	// user's name. It proves whose session answered.
 	UserEcho string
 
+	// Account says how users look after their own account.
+	Account Account
+	// Assurance is the authentication assurance level (NIST SP 800-63B-4) at
+	// which the farm is run, whose limits its sessions then have to keep. Empty
+	// is none.
+	Assurance Assurance
+	// Failover says what the crash of a node means for its sessions. Empty is Survive.
+	Failover Failover
+
 	// Features are the abilities that the target speaks of; see [Target.Feature].
 	Features map[string]Support
 
@@ -227,9 +236,80 @@ type App struct {
 	Field string
 	// EndPath shows a form that ends the application's HTTP session.
 	EndPath string
-	// Idle is the HTTP session's idle time-out.
+	// Idle is the HTTP session's idle time-out. Below zero it has none: it
+	// lives as long as its security session (Servlet 6.0, section 7.5).
 	Idle time.Duration
+	// Stays says that the application has opted out of the common log-out: its
+	// HTTP session outlives the security session (AJ-X1).
+	Stays bool
 }
+
+// Account are the pages on which users look after their own account, each at
+// every member. One without a path is absent.
+type Account struct {
+	Sessions    SessionList
+	Password    PasswordChange
+	Transaction Transaction
+}
+
+// SessionList is the page on which users see and end their own sessions (ASVS 7.5.2).
+type SessionList struct {
+	Path string
+	// Item is in the page's source once for each open session of the user.
+	Item string
+	// Form is the ID or name of the form that ends another session, or all
+	// others: the first of that name counts. Empty is the page's first form.
+	Form string
+	// Confirm is the form's field for the user's password.
+	Confirm string
+}
+
+// PasswordChange is the page on which users change their password (ASVS 7.4.3, 7.5.1).
+type PasswordChange struct {
+	Path string
+	// Form is its form's ID or name. Empty is the first with the field New.
+	Form string
+	// Current, New and Again are the fields; Again, for the new password once
+	// more, may be empty.
+	Current, New, Again string
+	// EndOthers is the box to tick for ending the user's other sessions. Empty
+	// where the change always ends them.
+	EndOthers string
+}
+
+// Transaction is a page on which users do something highly sensitive (ASVS 7.5.3).
+type Transaction struct {
+	Path string
+	// Form is its form's ID or name. Empty is the first with the field Confirm.
+	Form string
+	// Values are what to fill in.
+	Values map[string]string
+	// Confirm is the field for the user's password.
+	Confirm string
+	// Done is text that only the answer to a transaction carried out has.
+	Done string
+}
+
+// Assurance is an authentication assurance level of NIST SP 800-63B-4.
+type Assurance string
+
+// The levels.
+const (
+	AAL1 Assurance = "AAL1"
+	AAL2 Assurance = "AAL2"
+	AAL3 Assurance = "AAL3"
+)
+
+// Failover names what the crash of a node means for the sessions it served (requirements D14).
+type Failover string
+
+// The kinds of failover.
+const (
+	// Survive: sessions go on when the node is back, or at another.
+	Survive Failover = "survive"
+	// Relogin: their users log in again.
+	Relogin Failover = "relogin"
+)
 
 // Limits are the promised time-outs of a security session.
 type Limits struct {
