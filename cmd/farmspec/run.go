@@ -23,11 +23,13 @@ import (
 
 // profiles are the configurations of the reference farm that a plain run
 // judges: every hand-off mode, rotation policy, topology and answer to a
-// spent token at least once. --all-profiles judges every combination.
+// spent token at least once. --all-profiles judges every combination. One of
+// them speaks TLS, without which much of the hardened profile means nothing;
+// the others need not, and are faster.
 var profiles = []simfarm.Options{
 	{Handoff: farmspec.Sealed, Rotation: farmspec.Strict, Topology: farmspec.SharedDomain},
 	{Handoff: farmspec.Claimed, Rotation: farmspec.ReadVerify, Topology: farmspec.SplitDomain, Replay: farmspec.RevokeFamily},
-	{Handoff: farmspec.Direct, Rotation: farmspec.Coalesce, Topology: farmspec.SingleHost},
+	{Handoff: farmspec.Direct, Rotation: farmspec.Coalesce, Topology: farmspec.SingleHost, TLS: true},
 }
 
 var (
@@ -43,6 +45,7 @@ type runFlags struct {
 	mode, policy, topology, replay string
 	knownFailures                  string
 	allProfiles, dryRun, verbose   bool
+	tls                            bool
 	noDoctor                       bool
 }
 
@@ -56,8 +59,8 @@ results.json, junit.xml, summary.md and report.html into the output folder.
 With a target file it judges the farm that the file describes, after a doctor
 has proved the file; farmspec init writes one to start from.
 
-Of the reference: without --mode, --policy, --topology or --replay it judges four profiles that
-together cover every value; with any of them, the one profile they name.`,
+Of the reference: without --mode, --policy, --topology, --replay or --tls it judges three profiles
+that together cover every value; with any of them, the one profile they name.`,
 		Example: `  farmspec run
   farmspec run shop.yaml
   farmspec run --run 'rotate.*' --mode claimed
@@ -80,6 +83,7 @@ together cover every value; with any of them, the one profile they name.`,
 	fl.StringVar(&f.policy, "policy", "", "rotation policy: strict, coalesce or read-verify")
 	fl.StringVar(&f.topology, "topology", "", "topology: shared-domain, single-host or split-domain")
 	fl.StringVar(&f.replay, "replay", "", "answer to a spent token: reject or revoke-family")
+	fl.BoolVar(&f.tls, "tls", false, "over TLS; with --all-profiles, all of them")
 	fl.StringVar(&f.target, "target", "", "judge the one profile of this name, as reports print it")
 	fl.StringVar(&f.knownFailures, "known-failures", "", "list of failures that are known; they run, and the exit code tells what is not on the list")
 	fl.BoolVar(&f.allProfiles, "all-profiles", false, "judge every combination of mode, policy and topology")
@@ -194,8 +198,8 @@ func (f *runFlags) source(args []string) (*targetfile.Source, error) {
 	if len(args) == 0 || args[0] == "reference" {
 		return nil, nil
 	}
-	if f.allProfiles || f.target+f.mode+f.policy+f.topology+f.replay != "" {
-		return nil, usageError(errors.New("--target, --mode, --policy, --topology, --replay and --all-profiles choose profiles of the reference farm; a target file says what its farm is"))
+	if f.allProfiles || f.target != "" || f.named() {
+		return nil, usageError(errors.New("--target, --mode, --policy, --topology, --replay, --tls and --all-profiles choose profiles of the reference farm; a target file says what its farm is"))
 	}
 	source, err := openSource(args[0])
 	if err != nil {
@@ -208,8 +212,11 @@ func (f *runFlags) source(args []string) (*targetfile.Source, error) {
 // partial reports whether the flags ask for less than everything.
 func (f *runFlags) partial() bool {
 	return len(f.Run) > 0 || f.Tags != "" || f.Level != farmspec.White || f.FailFast ||
-		f.target+f.mode+f.policy+f.topology+f.replay != ""
+		f.target != "" || f.named()
 }
+
+// named reports whether flags name a profile by its properties.
+func (f *runFlags) named() bool { return f.mode+f.policy+f.topology+f.replay != "" || f.tls }
 
 func levelOf(word string) (farmspec.Level, error) {
 	level := farmspec.Level(strings.ToUpper(word))
@@ -225,36 +232,34 @@ func (f *runFlags) profiles() ([]simfarm.Options, error) {
 	if err != nil {
 		return nil, err
 	}
-	named := f.mode+f.policy+f.topology+f.replay != ""
+	one.TLS = f.tls
 	switch {
 	case f.target != "":
-		for _, o := range everyProfile() {
+		var names []string
+		for _, o := range append(everyProfile(false), everyProfile(true)...) {
 			if o.ProfileName() == f.target {
 				return []simfarm.Options{o}, nil
 			}
-		}
-		var names []string
-		for _, o := range everyProfile() {
 			names = append(names, o.ProfileName())
 		}
 		return nil, usageError(fmt.Errorf("--target %q is no profile of the reference farm%s", f.target, meant(f.target, names)))
-	case f.allProfiles && named:
+	case f.allProfiles && f.mode+f.policy+f.topology+f.replay != "":
 		return nil, usageError(fmt.Errorf("--all-profiles and --mode, --policy, --topology or --replay exclude each other"))
 	case f.allProfiles:
-		return everyProfile(), nil
-	case named:
+		return everyProfile(f.tls), nil
+	case f.named():
 		return []simfarm.Options{one}, nil
 	}
 	return profiles, nil
 }
 
-func everyProfile() []simfarm.Options {
+func everyProfile(tls bool) []simfarm.Options {
 	var all []simfarm.Options
 	for _, h := range handoffs {
 		for _, r := range rotations {
 			for _, t := range topologies {
 				for _, p := range replays {
-					all = append(all, simfarm.Options{Handoff: h, Rotation: r, Topology: t, Replay: p})
+					all = append(all, simfarm.Options{Handoff: h, Rotation: r, Topology: t, Replay: p, TLS: tls})
 				}
 			}
 		}

@@ -24,6 +24,7 @@ type serveFlags struct {
 	simfarm.Options
 	mode, policy, topology, replay string
 	admin                          bool
+	ca                             string
 }
 
 func newServe() *cobra.Command {
@@ -57,6 +58,8 @@ farm's keys and users are then kept beside them in FILE.keys.`,
 	fl.IntVar(&f.MaxSessions, "max-sessions", 0, "concurrent sessions of one user (0: no limit)")
 	fl.IntVar(&f.Port, "port", 8080, "first port; the other servers and the session service follow (0: free ports)")
 	fl.StringVar(&f.Address, "listen", "127.0.0.1", "IPv4 address to listen at")
+	fl.BoolVar(&f.TLS, "tls", false, "listen with TLS, by certificates of an authority that lives as long as the farm")
+	fl.StringVar(&f.ca, "ca", "", "write the authority's certificate into this file (PEM), for curl --cacert and target files; implies --tls")
 	fl.BoolVar(&f.admin, "admin", false, "offer the administrator's page, /admin")
 	return c
 }
@@ -70,11 +73,12 @@ func (f *serveFlags) serve(c *cobra.Command) error {
 	}
 	o.Handoff, o.Rotation, o.Topology, o.Replay = named.Handoff, named.Rotation, named.Topology, named.Replay
 	o.Version, o.Unobserved = version(), true
+	o.TLS = o.TLS || f.ca != ""
 	if err := f.positive(); err != nil {
 		return usageError(err)
 	}
 	if ip := net.ParseIP(o.Address); ip != nil && !ip.IsLoopback() {
-		fmt.Fprintf(c.ErrOrStderr(), "farmspec: warning: %s is not loopback: whoever reaches this machine reaches the farm, and it has no TLS\n", o.Address)
+		fmt.Fprintf(c.ErrOrStderr(), "farmspec: warning: %s is not loopback: whoever reaches this machine reaches the farm, and it is made to be examined\n", o.Address)
 	}
 
 	state, closeStore, err := openState(ctx, &o)
@@ -89,6 +93,11 @@ func (f *serveFlags) serve(c *cobra.Command) error {
 	farm, err := simfarm.Open(ctx, o)
 	if err != nil {
 		return openFailed(err, o)
+	}
+	if f.ca != "" {
+		if err := os.WriteFile(f.ca, farm.CA(), 0o644); err != nil {
+			return usageError(errors.Join(fmt.Errorf("write the authority's certificate: %w", err), farm.Close()))
+		}
 	}
 	f.print(c.OutOrStdout(), farm, o, time.Since(began))
 	if state.note != "" {
@@ -160,6 +169,12 @@ func (f *serveFlags) print(out io.Writer, farm *simfarm.Farm, o simfarm.Options,
 		fmt.Fprintf(t, "  Administrator\tadmin\t%s\t%s/admin\n", o.AdminPassword, farm.Members()[0].URL)
 	}
 	_ = t.Flush() // a terminal that is gone has no reader
+	switch {
+	case f.ca != "":
+		fmt.Fprintf(out, "\n  Its certificates are vouched for by the authority in %s, which is good for names of this machine alone.\n", f.ca)
+	case o.TLS:
+		fmt.Fprint(out, "\n  No browser knows the authority of its certificates; --ca FILE writes it down.\n")
+	}
 	fmt.Fprintln(out, "\nStop with Ctrl-C; a second one ends it at once.")
 }
 

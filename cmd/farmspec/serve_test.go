@@ -40,7 +40,7 @@ type served struct {
 }
 
 var (
-	memberLine = regexp.MustCompile(`^\s+(server-\d+)\s+(http://\S+)/$`)
+	memberLine = regexp.MustCompile(`^\s+(server-\d+)\s+(https?://\S+)/$`)
 	userLine   = regexp.MustCompile(`^\s+(?:Sign in as|Administrator)?\s+(ada|grace|alan|admin)\s+(\w+)`)
 )
 
