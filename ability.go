@@ -1,6 +1,10 @@
 package farmspec
 
-import "errors"
+import (
+	"errors"
+	"slices"
+	"strings"
+)
 
 // Support says whether a farm has an ability.
 type Support string
@@ -22,6 +26,7 @@ var Features = map[string]string{
 	"open-page":           "a page without state needs no session",
 	"end-application":     "an application can end its HTTP session and leave the others",
 	"return-to-page":      "log-in leads to the page that was asked for",
+	"tls":                 "browsers reach every member over TLS",
 	"concurrent-sessions": "a user may have several sessions at once",
 	"own-sessions":        "users see their own sessions and can end them",
 	"change-password":     "users can change their password",
@@ -48,6 +53,8 @@ func (t *Target) Feature(name string) Support {
 		for _, a := range t.Apps {
 			absent = absent && a.EndPath == ""
 		}
+	case "tls":
+		absent = slices.ContainsFunc(t.Members, func(m Member) bool { return !strings.HasPrefix(m.URL, "https://") })
 	case "concurrent-sessions":
 		absent = t.MaxSessions == 1
 	case "own-sessions":

@@ -31,7 +31,7 @@ func profiles() []simfarm.Options {
 		return []simfarm.Options{ // those of a plain `farmspec run`
 			{Handoff: farmspec.Sealed, Rotation: farmspec.Strict, Topology: farmspec.SharedDomain},
 			{Handoff: farmspec.Claimed, Rotation: farmspec.ReadVerify, Topology: farmspec.SplitDomain, Replay: farmspec.RevokeFamily},
-			{Handoff: farmspec.Direct, Rotation: farmspec.Coalesce, Topology: farmspec.SingleHost},
+			{Handoff: farmspec.Direct, Rotation: farmspec.Coalesce, Topology: farmspec.SingleHost, TLS: true},
 		}
 	}
 	var all []simfarm.Options
