@@ -295,9 +295,9 @@ func copyHTTP(h reference.HTTPSession) reference.HTTPSession {
 
 // index finds sessions by an ID, split by the ID's first byte.
 type index [256]struct {
-	mu sync.RWMutex
+	mu sync.Mutex
 	m  map[reference.ID]slot
-	_  [32]byte // neighbours on cache lines of their own
+	_  [48]byte // neighbours on cache lines of their own
 }
 
 // slot is where an ID leads; at is its token's timestamp.
@@ -308,8 +308,8 @@ type slot struct {
 
 func (x *index) find(id reference.ID) *entry {
 	shard := &x[id[0]]
-	shard.mu.RLock()
-	defer shard.mu.RUnlock()
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
 	return shard.m[id].e
 }
 
@@ -338,11 +338,11 @@ func (x *index) drop(id reference.ID, e *entry) {
 func (x *index) entries() []*entry {
 	var all []*entry
 	for i := range x {
-		x[i].mu.RLock()
+		x[i].mu.Lock()
 		for _, s := range x[i].m {
 			all = append(all, s.e)
 		}
-		x[i].mu.RUnlock()
+		x[i].mu.Unlock()
 	}
 	return all
 }
@@ -355,13 +355,13 @@ func (x *index) prune(before int64) {
 	}
 	for i := range x {
 		var old []candidate
-		x[i].mu.RLock()
+		x[i].mu.Lock()
 		for id, s := range x[i].m {
 			if s.at < before || s.e.gone.Load() {
 				old = append(old, candidate{id, s.e})
 			}
 		}
-		x[i].mu.RUnlock()
+		x[i].mu.Unlock()
 		for _, c := range old {
 			c.e.mu.Lock()
 			if c.e.gone.Load() || c.id != c.e.s.Current.ID && c.id != c.e.s.Previous.ID {
