@@ -106,13 +106,14 @@ func (s *Service) terminateUser(ctx context.Context, user string) (n int, err er
 }
 
 // DisableUser ends all sessions of the user and refuses him new ones until
-// EnableUser (ASVS 7.4.2). The service remembers it as long as it runs; where
-// that is not enough, the directory has to refuse him as well.
+// EnableUser (ASVS 7.4.2). The store remembers it.
 func (s *Service) DisableUser(ctx context.Context, user string) error {
 	if user == "" {
 		return errors.New("disable user: the name is empty")
 	}
-	s.disabled.Store(user, struct{}{}) // before listing: see Login
+	if err := s.store.SetDisabled(ctx, user, true); err != nil { // before listing: see Login
+		return fmt.Errorf("disable user %q: %w", user, err)
+	}
 	if _, err := s.terminateUser(ctx, user); err != nil {
 		return fmt.Errorf("disable user %q: %w", user, err)
 	}
@@ -120,14 +121,22 @@ func (s *Service) DisableUser(ctx context.Context, user string) error {
 }
 
 // EnableUser undoes DisableUser; sessions that were ended stay ended.
-func (s *Service) EnableUser(_ context.Context, user string) error {
-	s.disabled.Delete(user)
+func (s *Service) EnableUser(ctx context.Context, user string) error {
+	if err := s.store.SetDisabled(ctx, user, false); err != nil {
+		return fmt.Errorf("enable user %q: %w", user, err)
+	}
 	return nil
 }
 
-func (s *Service) isDisabled(user string) bool {
-	_, is := s.disabled.Load(user)
-	return is
+// admitted returns ErrCredentials for a user who is disabled.
+func (s *Service) admitted(ctx context.Context, user string) error {
+	switch is, err := s.store.Disabled(ctx, user); {
+	case err != nil:
+		return fmt.Errorf("look whether the user is disabled: %w", err)
+	case is:
+		return ErrCredentials
+	}
+	return nil
 }
 
 // Sweep closes every session that has timed out and lets the store forget what

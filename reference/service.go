@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -53,9 +52,8 @@ type Service struct {
 	o     Options
 	store Store
 	// watched is false for Silent: then nothing is spent on details.
-	watched  bool
-	latest   atomic.Int64 // the last instant the clock has shown
-	disabled sync.Map     // user name to struct{}
+	watched bool
+	latest  atomic.Int64 // the last instant the clock has shown
 }
 
 var _ Sessions = (*Service)(nil)
@@ -139,8 +137,8 @@ func (s *Service) Login(ctx context.Context, r LoginRequest) (Grant, error) {
 	if err := s.o.Users.Authenticate(ctx, r.User, r.Password); err != nil {
 		return Grant{}, fmt.Errorf("log in: %w", err)
 	}
-	if s.isDisabled(r.User) {
-		return Grant{}, fmt.Errorf("log in: %w", ErrCredentials)
+	if err := s.admitted(ctx, r.User); err != nil {
+		return Grant{}, fmt.Errorf("log in: %w", err)
 	}
 	if !r.Discard.IsZero() {
 		if err := s.discard(ctx, r.Discard); err != nil {
@@ -153,9 +151,9 @@ func (s *Service) Login(ctx context.Context, r LoginRequest) (Grant, error) {
 	}
 	// A user disabled meanwhile: either DisableUser has listed this session,
 	// or we see the mark it made before listing.
-	if s.isDisabled(r.User) {
-		_, err := s.close(ctx, sess.Ref, ByAdmin, s.now())
-		return Grant{}, fmt.Errorf("log in: %w", errors.Join(ErrCredentials, err))
+	if err := s.admitted(ctx, r.User); err != nil {
+		_, failed := s.close(ctx, sess.Ref, ByAdmin, s.now())
+		return Grant{}, fmt.Errorf("log in: %w", errors.Join(err, failed))
 	}
 	if err := s.evict(ctx, sess); err != nil {
 		_, _ = s.close(ctx, sess.Ref, ByLimit, s.now()) // nobody will get its token

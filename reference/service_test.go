@@ -876,6 +876,18 @@ func TestDisabledUser(t *testing.T) {
 	b.login("ada")
 }
 
+func TestDisablingOutlivesTheService(t *testing.T) {
+	b := newBench(t, reference.Options{})
+	if err := b.DisableUser(t.Context(), "ada"); err != nil {
+		t.Fatal(err)
+	}
+	again := newBench(t, reference.Options{Store: b.store})
+	if _, err := again.Login(t.Context(), reference.LoginRequest{User: "ada", Password: "secret of ada"}); !errors.Is(err, reference.ErrCredentials) {
+		t.Errorf("Login after a restart = %v, want ErrCredentials (ASVS 7.4.2)", err)
+	}
+	again.login("bob")
+}
+
 func TestDisablingRacesLogin(t *testing.T) {
 	for range 50 {
 		b := newBench(t, reference.Options{})

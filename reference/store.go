@@ -137,6 +137,13 @@ type Store interface {
 	// AuthenticatedAt and then Ref. Closed ones are included while remembered.
 	List(ctx context.Context, user string) ([]SecuritySession, error)
 
+	// SetDisabled marks a user as disabled, or takes the mark away. Both may be
+	// repeated. The mark is as durable as a session, and Prune leaves it.
+	SetDisabled(ctx context.Context, user string, disabled bool) error
+
+	// Disabled reports whether the user is marked.
+	Disabled(ctx context.Context, user string) (bool, error)
+
 	// Prune forgets sessions closed before the instant, and spent IDs whose
 	// timestamp is before it. It returns how many sessions it forgot.
 	Prune(ctx context.Context, before int64) (int, error)

@@ -186,6 +186,15 @@ func (c conn) List(ctx context.Context, user string) (all []reference.SecuritySe
 	return all, err
 }
 
+func (c conn) SetDisabled(ctx context.Context, user string, disabled bool) error {
+	return c.write(ctx, func(st reference.Store) error { return st.SetDisabled(ctx, user, disabled) })
+}
+
+func (c conn) Disabled(ctx context.Context, user string) (is bool, err error) {
+	err = c.read(func(st reference.Store) error { is, err = st.Disabled(ctx, user); return err })
+	return is, err
+}
+
 func (c conn) Prune(ctx context.Context, before int64) (n int, err error) {
 	err = c.write(ctx, func(st reference.Store) error { n, err = st.Prune(ctx, before); return err })
 	return n, err

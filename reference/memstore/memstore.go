@@ -24,6 +24,8 @@ type Store struct {
 	tokens index // every session ID, current or spent
 	refs   index
 	users  userIndex
+
+	disabled sync.Map // user name to struct{}
 }
 
 var (
@@ -187,6 +189,22 @@ func (s *Store) List(_ context.Context, user string) ([]reference.SecuritySessio
 		return cmp.Or(cmp.Compare(a.AuthenticatedAt, b.AuthenticatedAt), bytes.Compare(a.Ref[:], b.Ref[:]))
 	})
 	return list, nil
+}
+
+// SetDisabled implements reference.Store.
+func (s *Store) SetDisabled(_ context.Context, user string, disabled bool) error {
+	if disabled {
+		s.disabled.Store(user, struct{}{})
+	} else {
+		s.disabled.Delete(user)
+	}
+	return nil
+}
+
+// Disabled implements reference.Store.
+func (s *Store) Disabled(_ context.Context, user string) (bool, error) {
+	_, is := s.disabled.Load(user)
+	return is, nil
 }
 
 // Prune implements reference.Store.

@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	_ "modernc.org/sqlite" // the driver
@@ -24,12 +25,14 @@ import (
 //go:embed schema.sql
 var schema string
 
-// schemaVersion is the PRAGMA user_version of schema.sql, and applicationID
-// the PRAGMA application_id by which the file is known as ours ("fspc").
-const (
-	schemaVersion = 1
-	applicationID = 0x66737063
-)
+// upgrades lead from each schema version, the PRAGMA user_version, to the next.
+var upgrades = []string{
+	schema,
+	`CREATE TABLE disabled_users (user TEXT PRIMARY KEY) STRICT, WITHOUT ROWID`,
+}
+
+// applicationID is the PRAGMA application_id by which the file is known as ours ("fspc").
+const applicationID = 0x66737063
 
 // DB is a reference.Store and reference.Editor in an SQLite database. It is
 // safe for concurrent use, also by several processes on one machine. Writes go
@@ -130,40 +133,41 @@ func (db *DB) openFile(path string) (err error) {
 	return nil
 }
 
-// migrate brings an empty database to the schema.
+// migrate brings an empty or older database to the schema.
 func (db *DB) migrate(ctx context.Context) error {
 	return db.change(ctx, func(tx *sql.Tx) error {
-		empty, err := inspect(tx)
-		if err != nil || !empty {
+		version, err := inspect(tx)
+		if err != nil || version == len(upgrades) {
 			return err
 		}
-		_, err = tx.Exec(fmt.Sprintf("%s;\nPRAGMA application_id = %d; PRAGMA user_version = %d", schema, applicationID, schemaVersion))
+		_, err = tx.Exec(fmt.Sprintf("%s;\nPRAGMA application_id = %d; PRAGMA user_version = %d",
+			strings.Join(upgrades[version:], ";\n"), applicationID, len(upgrades)))
 		return err
 	})
 }
 
-// inspect reports whether the database is empty and refuses any that is
-// neither empty nor ours.
+// inspect returns the schema version of the database, zero for an empty one,
+// and refuses any that is neither empty nor ours.
 func inspect(q interface {
 	QueryRow(query string, args ...any) *sql.Row
-}) (empty bool, err error) {
-	var version, application, objects int
+}) (version int, err error) {
+	var application, objects int
 	err = q.QueryRow(`SELECT (SELECT user_version FROM pragma_user_version),
 		(SELECT application_id FROM pragma_application_id), (SELECT count(*) FROM sqlite_schema)`).
 		Scan(&version, &application, &objects)
 	switch {
 	case err != nil:
-		return false, err
+		return 0, err
 	case application == 0 && version == 0 && objects == 0:
-		return true, nil
+		return 0, nil
 	case application != applicationID:
-		return false, errors.New("the database belongs to another program")
-	case version > schemaVersion:
-		return false, fmt.Errorf("its schema is version %d, this program knows %d: use a newer farmspec or another file", version, schemaVersion)
-	case version < schemaVersion:
-		return false, fmt.Errorf("its schema version %d was never released", version)
+		return 0, errors.New("the database belongs to another program")
+	case version > len(upgrades):
+		return 0, fmt.Errorf("its schema is version %d, this program knows %d: use a newer farmspec or another file", version, len(upgrades))
+	case version < 1:
+		return 0, fmt.Errorf("its schema version %d was never released", version)
 	}
-	return false, nil
+	return version, nil
 }
 
 // Close closes the database, after the write under way. Later calls fail; a

@@ -103,7 +103,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"no path", "", "no such file", "an empty path is no database"},
 		{"no database", write("text.db", strings.Repeat("not a database at all\n", 100)), "file is not a database", "somebody's file stays as it is"},
 		{"another program's", execute("other.db", "CREATE TABLE cats (name TEXT)"), "another program", "somebody's database stays as it is"},
-		{"newer", newer, "version 7, this program knows 1", "the cure is said"},
+		{"newer", newer, "version 7, this program knows 2", "the cure is said"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			before, _ := os.ReadFile(tc.path)
@@ -132,6 +132,26 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("Open = %v, want permission denied", err)
 		}
 	})
+}
+
+func TestOlderDatabaseIsUpgraded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "older.db")
+	mustOpen(t, path).Close()
+	older, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := older.Exec("DROP TABLE disabled_users; PRAGMA user_version = 1"); err != nil {
+		t.Fatal(err)
+	}
+	older.Close()
+	for range 2 {
+		db := mustOpen(t, path)
+		if err := db.SetDisabled(t.Context(), "mallory", true); err != nil {
+			t.Errorf("SetDisabled in a database of version 1 = %v", err)
+		}
+		db.Close()
+	}
 }
 
 func TestClosedDatabase(t *testing.T) {

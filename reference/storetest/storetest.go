@@ -85,6 +85,7 @@ var checks = []check{
 	{"values", (*runner).values},
 	{"not shared", (*runner).notShared},
 	{"list", (*runner).list},
+	{"disabled", (*runner).disabled},
 	{"prune", (*runner).prune},
 	{"editor", (*runner).editor},
 }
@@ -1005,6 +1006,33 @@ func (r *runner) list() {
 	list("a user whose name begins another's", "ad")
 }
 
+// marked compares what Disabled reports.
+func (r *runner) marked(when, user string, want bool) {
+	got, err := r.store.Disabled(r.ctx, user)
+	if err != nil || got != want {
+		r.violated("Disabled %s = %v, %v; want %v", when, got, err, want)
+	}
+}
+
+func (r *runner) disabled() {
+	s := r.created()
+	r.marked("of a user nobody marked", s.User, false)
+	for range 2 {
+		r.must("SetDisabled", r.store.SetDisabled(r.ctx, s.User, true))
+		r.marked("of a marked user", s.User, true)
+	}
+	r.marked("of a user whose name begins so", s.User+"line", false)
+	r.marked("of another user", "ben", false)
+	r.stored("of a session whose user was marked", s)
+	_, err := r.store.Prune(r.ctx, 1_000_000)
+	r.must("Prune", err)
+	r.marked("after Prune", s.User, true)
+	for range 2 {
+		r.must("SetDisabled", r.store.SetDisabled(r.ctx, s.User, false))
+		r.marked("of a user whose mark was taken away", s.User, false)
+	}
+}
+
 func (r *runner) prune() {
 	openOld := r.created() // its current token is older than the instant of pruning
 	rotated := r.created()
@@ -1130,9 +1158,11 @@ func (r *runner) durable(open func() (reference.Store, error)) {
 	_, err := r.store.CloseSession(r.ctx, gone.Ref, reference.ByAdmin, 3000)
 	r.must("CloseSession", err)
 	gone.ClosedAt, gone.Reason = 3000, reference.ByAdmin
+	r.must("SetDisabled", r.store.SetDisabled(r.ctx, "mallory", true))
 
 	for range 2 {
 		reopen()
+		r.marked("after reopening", "mallory", true)
 		r.stored("of an open session after reopening", s)
 		r.stored("of a closed session after reopening", gone)
 		r.want("Replace of the previous token after reopening", r.store.Replace(r.ctx, s.Previous, r.token(4000)), reference.ErrSpent)

@@ -257,6 +257,19 @@ func (s listsByPrefix) List(_ context.Context, user string) ([]reference.Securit
 	return slices.DeleteFunc(list, func(s reference.SecuritySession) bool { return !strings.HasPrefix(s.User, user) }), err
 }
 
+type forgetsMarks struct{ whole }
+
+func (s forgetsMarks) Prune(_ context.Context, before int64) (int, error) {
+	_ = s.SetDisabled(ctx, "ada", false)
+	return s.whole.Prune(ctx, before)
+}
+
+type marksByPrefix struct{ whole }
+
+func (s marksByPrefix) Disabled(_ context.Context, user string) (bool, error) {
+	return s.whole.Disabled(ctx, user[:3])
+}
+
 type prunesAtTheInstant struct{ whole }
 
 func (s prunesAtTheInstant) Prune(_ context.Context, before int64) (int, error) {
@@ -333,6 +346,8 @@ func TestEveryViolationIsReported(t *testing.T) {
 		{"list in another order", func(w whole) reference.Store { return listsBackwards{w} }, "list"},
 		{"list without closed sessions", func(w whole) reference.Store { return hidesClosed{w} }, "list"},
 		{"list by prefix", func(w whole) reference.Store { return listsByPrefix{w} }, "list"},
+		{"a mark that prunes", func(w whole) reference.Store { return forgetsMarks{w} }, "disabled"},
+		{"marks by prefix", func(w whole) reference.Store { return marksByPrefix{w} }, "disabled"},
 		{"pruning at the instant", func(w whole) reference.Store { return prunesAtTheInstant{w} }, "prune"},
 		{"pruning open sessions", func(w whole) reference.Store { return prunesOpen{w} }, "prune"},
 		{"pruning nothing", func(w whole) reference.Store { return prunesNothing{w} }, "prune"},
