@@ -110,6 +110,7 @@ type planned struct {
 	verdict  farmspec.Verdict // "" where it runs
 	reason   string
 	wait     time.Duration // how long it waits at most, where the farm's clock cannot be moved
+	tooLong  bool          // nothing but the wait keeps it from running
 }
 
 func (p *planned) id() farmspec.CaseID {
@@ -167,7 +168,7 @@ func applicable(p *planned, o *Options) (farmspec.Verdict, string) {
 			return farmspec.Unobservable, fmt.Sprintf("needs the %s hook (level %s), which this target does not offer", hook, farmspec.HookLevel[hook])
 		}
 	}
-	if p.wait > o.MaxWait {
+	if p.tooLong = p.wait > o.MaxWait; p.tooLong {
 		return farmspec.Unobservable, fmt.Sprintf("needs about %v to pass: no clock hook at level %s, and --max-wait is %v", p.wait.Round(time.Second), o.Level, o.MaxWait)
 	}
 	return "", ""

@@ -50,7 +50,7 @@ func PlanWaits(o Options, targets ...*farmspec.Target) (Waits, error) {
 			switch {
 			case p.target != t || p.wait == 0:
 				continue
-			case p.verdict == farmspec.Unobservable && p.wait > j.MaxWait:
+			case p.tooLong:
 				all.LeftOut = append(all.LeftOut, LeftOut{p.id(), p.wait})
 				continue
 			case p.verdict != "":

@@ -190,3 +190,27 @@ func TestMutantsCommand(t *testing.T) {
 		t.Errorf("a mistyped fault: exit %d, %s", code, errs)
 	}
 }
+
+// A list beside the target file counts without being named.
+func TestKnownFailuresBesideTheTargetFile(t *testing.T) {
+	path := openShop(t, func(s *shop) { s.cookieOnlyLogOut = true }).file(t)
+	list := filepath.Join(filepath.Dir(path), "known-failures.yaml")
+	if err := os.WriteFile(list, []byte("- scenario: logout.copies-refused\n  reason: it is known\n  expires: 2999-12-31\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		args []string
+		code int
+		said bool
+		why  string
+	}{
+		{nil, 0, true, "the list is found"},
+		{[]string{"--no-known-failures"}, 1, false, "it can be left out"},
+		{[]string{"--no-known-failures", "--known-failures", list}, 64, false, "both is a contradiction"},
+	} {
+		code, out, errs := command(t, append([]string{"run", path, "--run", "logout.copies-refused", "--no-doctor", "--out", t.TempDir()}, tc.args...)...)
+		if code != tc.code || strings.Contains(out, "Known failures: "+list+", beside the target file") != tc.said {
+			t.Errorf("%q: exit code %d, want %d (%s)\n%s%s", tc.args, code, tc.code, tc.why, out, errs)
+		}
+	}
+}

@@ -46,7 +46,7 @@ type runFlags struct {
 	knownFailures                  string
 	allProfiles, dryRun, verbose   bool
 	tls                            bool
-	noDoctor                       bool
+	noDoctor, noKnown              bool
 }
 
 func newRun() *cobra.Command {
@@ -85,7 +85,8 @@ that together cover every value; with any of them, the one profile they name.`,
 	fl.StringVar(&f.replay, "replay", "", "answer to a spent token: reject or revoke-family")
 	fl.BoolVar(&f.tls, "tls", false, "over TLS; with --all-profiles, all of them")
 	fl.StringVar(&f.target, "target", "", "judge the one profile of this name, as reports print it")
-	fl.StringVar(&f.knownFailures, "known-failures", "", "list of failures that are known; they run, and the exit code tells what is not on the list")
+	fl.StringVar(&f.knownFailures, "known-failures", "", "list of failures that are known; they run, and the exit code tells what is not on the list (default: known-failures.yaml beside the target file, if it is there)")
+	fl.BoolVar(&f.noKnown, "no-known-failures", false, "leave out the list beside the target file")
 	fl.BoolVar(&f.allProfiles, "all-profiles", false, "judge every combination of mode, policy and topology")
 	fl.BoolVar(&f.noDoctor, "no-doctor", false, "judge the farm of a target file without proving the file first")
 	fl.BoolVarP(&f.verbose, "verbose", "v", false, "a line for every case")
@@ -99,6 +100,9 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	}
 	if f.Level, err = levelOf(f.level); err != nil {
 		return err
+	}
+	if f.noKnown && f.knownFailures != "" {
+		return usageError(errors.New("--known-failures and --no-known-failures exclude each other"))
 	}
 	if f.Parallel < 0 || f.Timeout <= 0 || f.MaxWait < 0 {
 		return usageError(errors.New("--parallel and --max-wait must not be negative, and --timeout must be positive"))
@@ -116,6 +120,7 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if _, err := features.Select(all, f.Run, f.Tags); err != nil {
 		return err // before anything is made
 	}
+	found := f.findKnown()
 	known, err := knownFailures(f.knownFailures)
 	if err != nil {
 		return err
@@ -151,6 +156,9 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	}
 	if err := tellWaits(c.OutOrStdout(), waits, f.MaxWait); err != nil {
 		return err
+	}
+	if found {
+		fmt.Fprintf(c.OutOrStdout(), "Known failures: %s, beside the target file; --no-known-failures leaves it out.\n", f.knownFailures)
 	}
 	if f.dryRun {
 		plan, err := features.Plan(f.Options, targets...)
@@ -207,6 +215,20 @@ func (f *runFlags) source(args []string) (*targetfile.Source, error) {
 	}
 	f.File = args[0]
 	return source, nil
+}
+
+// findKnown takes the list of known failures that lies beside the target
+// file, where the command line names none.
+func (f *runFlags) findKnown() bool {
+	if f.File == "" || f.noKnown || f.knownFailures != "" {
+		return false
+	}
+	beside := filepath.Join(filepath.Dir(f.File), "known-failures.yaml")
+	if _, err := os.Stat(beside); err != nil {
+		return false
+	}
+	f.knownFailures = beside
+	return true
 }
 
 // partial reports whether the flags ask for less than everything.

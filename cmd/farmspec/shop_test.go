@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/rand"
 	"fmt"
 	"html"
@@ -23,8 +24,9 @@ import (
 // planted, and knows nothing of farmspec.
 type shop struct {
 	// Faults, as they are got wrong.
-	cookieOnlyLogOut bool // log-out deletes the cookie and nothing else
-	apart            bool // members do not share their sessions
+	cookieOnlyLogOut bool          // log-out deletes the cookie and nothing else
+	apart            bool          // members do not share their sessions
+	idle             time.Duration // how long a session lives; zero is shopIdle
 
 	// front, if there is one, stands before a member and changes its manners.
 	front func(member int, next http.Handler) http.Handler
@@ -104,7 +106,7 @@ func (s *shop) member(n int) http.Handler {
 		if found == nil {
 			return "", nil
 		}
-		if now := time.Now().Add(s.ahead); now.Sub(found.used) > shopIdle {
+		if now := time.Now().Add(s.ahead); now.Sub(found.used) > cmp.Or(s.idle, shopIdle) {
 			delete(s.stores[n], c.Value)
 			return "", nil
 		} else {
