@@ -24,7 +24,7 @@ run:
 mutants:
 	go run ./cmd/farmspec mutants
 
-# Every correct farm ROUNDS times with -race on a busy machine: no verdict may differ.
+# Every correct farm ROUNDS times on a busy machine, now and then with -race: no verdict may differ.
 soak:
 	.ci/soak $(ROUNDS)
 
