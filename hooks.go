@@ -200,6 +200,7 @@ const (
 	OpLogin    = "login"    // a member asked the service to log a user in
 	OpLogout   = "logout"   // a member asked the service to log a user out
 	OpCreate   = "create"   // the service created a security session in the database
+	OpAccount  = "account"  // a member asked the service to do something for a user's own account
 	OpHTTP     = "http"     // an HTTP session was opened, saved or ended
 )
 

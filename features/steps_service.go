@@ -372,6 +372,10 @@ var serviceCalls = []serviceCall{
 	{"open an HTTP session", "POST", "/v1/http-sessions/open", `{"session":"{session}","application":"{app} too"}`},
 	{"save an HTTP session", "POST", "/v1/http-sessions/save", `{"session":"{session}","http_session":{"application":"{app}","version":0}}`},
 	{"end an HTTP session", "POST", "/v1/http-sessions/end", `{"session":"{session}","application":"{app} too"}`},
+	{"confirm a password", "POST", "/v1/account/confirm", `{"session":"{session}","password":"{password}"}`},
+	{"list one's own sessions", "POST", "/v1/account/sessions", `{"session":"{session}"}`},
+	{"end one's other sessions", "POST", "/v1/account/end", `{"session":"{session}","password":"{password}","others":true}`},
+	{"change one's password", "POST", "/v1/account/password", `{"session":"{session}","password":"{password}","new_password":"{password}"}`},
 	{"log out", "POST", "/v1/logout", `{"token":{token}}`},
 	{"log in", "POST", "/v1/login", `{"user":"{user}","password":"{password}"}`},
 }

@@ -19,6 +19,15 @@ type Directory interface {
 	Authenticate(ctx context.Context, user, password string) error
 }
 
+// Accounts is a Directory whose passwords can be changed.
+type Accounts interface {
+	Directory
+	// SetPassword gives a known user a new password; ErrCredentials for an unknown one.
+	SetPassword(ctx context.Context, user, password string) error
+}
+
+var _ Accounts = (*Users)(nil)
+
 // Users is a Directory in memory. The zero value has no users and is ready to
 // use; it is safe for concurrent use. Passwords are kept as salted
 // PBKDF2-HMAC-SHA-256.
@@ -56,6 +65,17 @@ func (u *Users) Add(user, password string) error {
 	}
 	u.hashes[user] = h
 	return nil
+}
+
+// SetPassword implements Accounts.
+func (u *Users) SetPassword(_ context.Context, user, password string) error {
+	u.mu.RLock()
+	_, known := u.hashes[user]
+	u.mu.RUnlock()
+	if !known {
+		return fmt.Errorf("set password of %q: %w", user, ErrCredentials)
+	}
+	return u.Add(user, password)
 }
 
 // Authenticate implements Directory. An unknown user costs a hash too.

@@ -26,23 +26,10 @@ func (s *Service) openHTTP(ctx context.Context, session ID, application string) 
 	if application == "" {
 		return HTTPSession{}, errors.New("the application has no name")
 	}
-	sess, err := s.store.Load(ctx, session)
-	s.event(ctx, database, "lookup", "security session", err)
-	if err != nil {
+	if _, err := s.live(ctx, session); err != nil {
 		return HTTPSession{}, err
-	}
-	if !sess.Open() {
-		return HTTPSession{}, ErrClosed
 	}
 	now := s.now()
-	if err := s.checkElapsed(ctx, &sess, now); err != nil {
-		return HTTPSession{}, err
-	}
-	if closed, err := s.expireHTTP(ctx, &sess, now); err != nil {
-		return HTTPSession{}, err
-	} else if closed {
-		return HTTPSession{}, ErrExpired
-	}
 	id, err := NewID(s.o.Rand)
 	if err != nil {
 		return HTTPSession{}, err

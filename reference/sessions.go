@@ -31,6 +31,21 @@ type Sessions interface {
 	// EndHTTP ends it (AJ-2.7); it may have been the last (AJ-3.3).
 	EndHTTP(ctx context.Context, session ID, application string) error
 
+	// Confirm checks the password of the session's user once more, for what an
+	// open session is not enough for (ASVS 7.5.3). It prolongs nothing.
+	Confirm(ctx context.Context, c Confirmed) error
+	// Own returns the open sessions of the session's user, oldest first, with
+	// neither session IDs nor attributes (ASVS 7.5.2).
+	Own(ctx context.Context, session ID) ([]SecuritySession, error)
+	// EndOwn ends the user's open session of that reference, or for the zero ID
+	// every one but c.Session, and returns how many it ended. ErrUnknown where
+	// the user has no such open session.
+	EndOwn(ctx context.Context, c Confirmed, which ID) (int, error)
+	// ChangePassword gives the session's user a new password (ASVS 7.5.1), and
+	// ends the user's other sessions if that is wanted (ASVS 7.4.3). Where only
+	// the latter fails, the password has changed.
+	ChangePassword(ctx context.Context, c Confirmed, next string, endOthers bool) error
+
 	// Time is the service's clock.
 	Time(ctx context.Context) (time.Time, error)
 }
@@ -106,7 +121,7 @@ type Event struct {
 	Part, Peer string
 	// Op is a farm operation: receive, decrypt, redirect, handoff, renew,
 	// verify, compare, elapsed, generate, lookup, replace, close, encrypt,
-	// respond, login, logout, create or http.
+	// respond, login, logout, account, create or http.
 	Op string
 	// Detail is for people. It never holds a token in clear.
 	Detail string

@@ -37,8 +37,9 @@ const (
 	ByAbsolute    Reason = "absolute time-out"
 	ByLastHTTP    Reason = "last HTTP session ended" // AJ-3.3
 	ByAdmin       Reason = "administrator"
-	ByLimit       Reason = "concurrent-session limit" // AJ-6.5
-	ByReplay      Reason = "spent token presented"    // D5
+	ByUser        Reason = "the user, from another session" // ASVS 7.5.2
+	ByLimit       Reason = "concurrent-session limit"       // AJ-6.5
+	ByReplay      Reason = "spent token presented"          // D5
 	ByLogin       Reason = "new log-in with this session"
 	ByApplication Reason = "application" // AJ-2.7, HTTP sessions only
 )

@@ -86,6 +86,10 @@ func NewAPI(svc Service, o APIOptions) http.Handler {
 		"/v1/http-sessions/save":   post("http", maxAttributes, a.saveHTTP),
 		"/v1/http-sessions/end":    post("http", maxRequest, a.endHTTP),
 		"/v1/http-sessions/create": post("http", maxRequest, a.createHTTP),
+		"/v1/account/confirm":      post("account", maxRequest, a.confirm),
+		"/v1/account/sessions":     post("account", maxRequest, a.own),
+		"/v1/account/end":          post("account", maxRequest, a.endOwn),
+		"/v1/account/password":     post("account", maxRequest, a.changePassword),
 		"/v1/time":                 {op: "time", method: http.MethodGet, who: a.members, serve: a.time},
 		"/v1/health":               {method: http.MethodGet, open: true, serve: a.health},
 		"/v1/openapi.yaml":         {method: http.MethodGet, open: true},
@@ -252,6 +256,46 @@ func (a *api) createHTTP(ctx context.Context, body, _ []byte) (int, []byte, erro
 	return encoded(httpSession(got), err)
 }
 
+func (a *api) confirm(ctx context.Context, body, _ []byte) (int, []byte, error) {
+	var in reference.Confirmed
+	if err := decode(body, &in, "session", "password"); err != nil {
+		return 0, nil, err
+	}
+	return http.StatusNoContent, nil, a.svc.Confirm(ctx, in)
+}
+
+func (a *api) own(ctx context.Context, body, _ []byte) (int, []byte, error) {
+	var in sessionRequest
+	if err := decode(body, &in, "session"); err != nil {
+		return 0, nil, err
+	}
+	all, err := a.svc.Own(ctx, in.Session)
+	return encoded(listOf(all), err)
+}
+
+func (a *api) endOwn(ctx context.Context, body, _ []byte) (int, []byte, error) {
+	var in endOwnRequest
+	if err := decode(body, &in, "session", "password"); err != nil {
+		return 0, nil, err
+	}
+	if in.End.IsZero() != in.Others {
+		return 0, nil, errRequest
+	}
+	n, err := a.svc.EndOwn(ctx, in.Confirmed, in.End)
+	return encoded(ended{n}, err)
+}
+
+func (a *api) changePassword(ctx context.Context, body, _ []byte) (int, []byte, error) {
+	var in passwordRequest
+	if err := decode(body, &in, "session", "password", "new_password"); err != nil {
+		return 0, nil, err
+	}
+	if in.NewPassword == "" {
+		return 0, nil, errRequest
+	}
+	return http.StatusNoContent, nil, a.svc.ChangePassword(ctx, in.Confirmed, in.NewPassword, in.EndOthers)
+}
+
 func (a *api) time(ctx context.Context, _, _ []byte) (int, []byte, error) {
 	now, err := a.svc.Time(ctx)
 	return encoded(instant{now.UnixMilli()}, err)
@@ -268,12 +312,8 @@ func (a *api) list(ctx context.Context, w http.ResponseWriter, r *http.Request) 
 		writeProblem(w, status, code)
 		return
 	}
-	out := sessionList{Sessions: make([]securitySession, 0, len(all))}
-	for _, s := range all {
-		out.Sessions = append(out.Sessions, toWire(s))
-	}
 	w.Header()["Content-Type"] = jsonType
-	_ = json.NewEncoder(w).Encode(out)
+	_ = json.NewEncoder(w).Encode(listOf(all))
 }
 
 func (a *api) terminate(ctx context.Context, body, _ []byte) (int, []byte, error) {

@@ -225,6 +225,37 @@ func TestAPIAnswersAsDocumented(t *testing.T) {
 			}
 		}
 	}
+	other := login()
+	own := func(password, more string) string {
+		return fmt.Sprintf(`{"session":"%s","password":"%s"%s}`, other.Session, password, more)
+	}
+	expect(c.ask("POST", "/v1/account/confirm", secret1, own("ada's password", "")), 204, "", "the password once more")
+	expect(c.ask("POST", "/v1/account/sessions", secret1, fmt.Sprintf(`{"session":"%s"}`, other.Session)), 200, "", "own sessions")
+	expect(c.ask("POST", "/v1/account/end", secret1, own("ada's password", `,"others":true`)), 200, "", "all others")
+	expect(c.ask("POST", "/v1/account/end", secret1, own("ada's password", `,"end":"`+old.Session.String()+`"`)), 404, "unknown", "one that has ended")
+	expect(c.ask("POST", "/v1/account/end", secret1, own("ada's password", "")), 400, "request", "nothing is chosen")
+	expect(c.ask("POST", "/v1/account/end", secret1, own("ada's password", `,"others":true,"end":"`+old.Session.String()+`"`)), 400, "request", "two ways at once")
+	expect(c.ask("POST", "/v1/account/password", secret1, own("ada's password", `,"new_password":""`)), 400, "request", "an empty password")
+	expect(c.ask("POST", "/v1/account/password", secret1, own("ada's password", `,"new_password":"ada's password","end_others":true`)), 204, "", "a change")
+	closed, nobody := other, reference.Grant{Session: reference.ID{9}}
+	if err := f.svc.Logout(t.Context(), reference.Presented{Token: closed.Token}); err != nil {
+		t.Fatal(err)
+	}
+	for path, more := range map[string]string{"confirm": "", "end": `,"others":true`, "password": `,"new_password":"next"`, "sessions": ""} {
+		body := func() string {
+			if path == "sessions" {
+				return fmt.Sprintf(`{"session":"%s"}`, other.Session)
+			}
+			return own("wrong", more)
+		}
+		expect(c.ask("POST", "/v1/account/"+path, secret1, body()), 410, "closed", path+" in a closed session")
+		other = nobody
+		expect(c.ask("POST", "/v1/account/"+path, secret1, body()), 404, "unknown", path+" in no session")
+		if other = login(); path != "sessions" {
+			expect(c.ask("POST", "/v1/account/"+path, secret1, body()), 403, "credentials", path+" with a wrong password")
+		}
+		other = closed
+	}
 	nowhere := httptest.NewRecorder()
 	f.api.ServeHTTP(nowhere, httptest.NewRequest("GET", "/v1/nowhere", nil))
 	expect(nowhere, 404, "path", "no such route")
@@ -240,6 +271,10 @@ func TestAPIAnswersAsDocumented(t *testing.T) {
 	}
 	c.ask("POST", "/v1/http-sessions/save", secret1, save(1, ""))
 	c.ask("POST", "/v1/http-sessions/create", secret1, "{"+token(g.Token)+","+app+"}")
+	c.ask("POST", "/v1/account/confirm", secret1, own("", ""))
+	c.ask("POST", "/v1/account/sessions", secret1, fmt.Sprintf(`{"session":"%s"}`, other.Session))
+	c.ask("POST", "/v1/account/end", secret1, own("", `,"others":true`))
+	c.ask("POST", "/v1/account/password", secret1, own("", `,"new_password":"next"`))
 	c.ask("GET", "/v1/time", secret1, "")
 	c.ask("GET", "/v1/admin/sessions", adminSecret, "")
 	c.ask("POST", "/v1/admin/terminate", adminSecret, `{"all":true}`)
@@ -282,6 +317,16 @@ func (f failing) EndHTTP(context.Context, reference.ID, string) error           
 func (f failing) CreateHTTP(context.Context, reference.Presented, string) (reference.HTTPSession, error) {
 	return reference.HTTPSession{}, f.err
 }
+func (f failing) Confirm(context.Context, reference.Confirmed) error { return f.err }
+func (f failing) Own(context.Context, reference.ID) ([]reference.SecuritySession, error) {
+	return nil, f.err
+}
+func (f failing) EndOwn(context.Context, reference.Confirmed, reference.ID) (int, error) {
+	return 0, f.err
+}
+func (f failing) ChangePassword(context.Context, reference.Confirmed, string, bool) error {
+	return f.err
+}
 func (f failing) Time(context.Context) (time.Time, error) { return time.Time{}, f.err }
 func (f failing) List(context.Context, string) ([]reference.SecuritySession, error) {
 	return nil, f.err
@@ -314,8 +359,17 @@ func calls(w *wire, secret string) map[string]func(context.Context) error {
 		},
 		"EndHTTP":    func(ctx context.Context) error { return c.EndHTTP(ctx, reference.ID{1}, "a") },
 		"CreateHTTP": func(ctx context.Context) error { _, err := c.CreateHTTP(ctx, tok, "a"); return err },
-		"Time":       func(ctx context.Context) error { _, err := c.Time(ctx); return err },
-		"List":       func(ctx context.Context) error { _, err := a.List(ctx, ""); return err },
+		"Confirm":    func(ctx context.Context) error { return c.Confirm(ctx, reference.Confirmed{}) },
+		"Own":        func(ctx context.Context) error { _, err := c.Own(ctx, reference.ID{1}); return err },
+		"EndOwn": func(ctx context.Context) error {
+			_, err := c.EndOwn(ctx, reference.Confirmed{}, reference.ID{})
+			return err
+		},
+		"ChangePassword": func(ctx context.Context) error {
+			return c.ChangePassword(ctx, reference.Confirmed{}, "next", true)
+		},
+		"Time": func(ctx context.Context) error { _, err := c.Time(ctx); return err },
+		"List": func(ctx context.Context) error { _, err := a.List(ctx, ""); return err },
 		"Terminate": func(ctx context.Context) error {
 			_, err := a.Terminate(ctx, reference.Selection{All: true})
 			return err
@@ -431,6 +485,20 @@ func TestClientCarriesEverything(t *testing.T) {
 	untold := cmp.Options{cmpopts.EquateEmpty(), cmpopts.IgnoreFields(reference.SecuritySession{}, "Current", "Previous")}
 	if diff := cmp.Diff(near, far, untold); diff != "" {
 		t.Errorf("the list changed on its way (-service +client):\n%s", diff)
+	}
+	second, err := c.Login(ctx, reference.LoginRequest{User: "ada", Password: "ada's password"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own, err := c.Own(ctx, second.Session); err != nil || len(own) != 2 || own[0].Ref == own[1].Ref {
+		t.Errorf("Own = %v, %v; want both sessions", own, err)
+	}
+	by := reference.Confirmed{Session: second.Session, Password: "ada's password"}
+	if n, err := c.EndOwn(ctx, by, g.Session); err != nil || n != 1 {
+		t.Errorf("EndOwn = %d, %v; want the one that was named", n, err)
+	}
+	if n, err := c.EndOwn(ctx, by, reference.ID{}); err != nil || n != 0 {
+		t.Errorf("EndOwn = %d, %v; want none where there are no others", n, err)
 	}
 	if now, err := c.Time(ctx); err != nil || now.Sub(f.now()).Abs() > time.Minute {
 		t.Errorf("Time = %v, %v", now, err)

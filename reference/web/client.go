@@ -135,6 +135,39 @@ func (c *Client) CreateHTTP(ctx context.Context, r reference.Presented, applicat
 	return reference.HTTPSession(got), err
 }
 
+// account makes a call for the user's own account.
+func (c *Client) account(ctx context.Context, what, action string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("%s: %w", action, err)
+	}
+	return c.do(ctx, "account", action, action, http.MethodPost, "/v1/account/"+what, body, out)
+}
+
+// Confirm implements reference.Sessions.
+func (c *Client) Confirm(ctx context.Context, by reference.Confirmed) error {
+	return c.account(ctx, "confirm", "confirm", by, nil)
+}
+
+// Own implements reference.Sessions.
+func (c *Client) Own(ctx context.Context, session reference.ID) ([]reference.SecuritySession, error) {
+	var got sessionList
+	err := c.account(ctx, "sessions", "list own sessions", sessionRequest{session}, &got)
+	return got.sessions(), err
+}
+
+// EndOwn implements reference.Sessions.
+func (c *Client) EndOwn(ctx context.Context, by reference.Confirmed, which reference.ID) (int, error) {
+	var got ended
+	err := c.account(ctx, "end", "end own sessions", endOwnRequest{by, which, which.IsZero()}, &got)
+	return got.Ended, err
+}
+
+// ChangePassword implements reference.Sessions.
+func (c *Client) ChangePassword(ctx context.Context, by reference.Confirmed, next string, endOthers bool) error {
+	return c.account(ctx, "password", "change password", passwordRequest{by, next, endOthers}, nil)
+}
+
 // Time implements reference.Sessions.
 func (c *Client) Time(ctx context.Context) (time.Time, error) {
 	var got instant
@@ -161,11 +194,7 @@ func (c *AdminClient) List(ctx context.Context, user string) ([]reference.Securi
 	if err := c.call(ctx, "list sessions", http.MethodGet, "/v1/admin/sessions?user="+url.QueryEscape(user), nil, &got); err != nil {
 		return nil, err
 	}
-	all := make([]reference.SecuritySession, 0, len(got.Sessions))
-	for _, s := range got.Sessions {
-		all = append(all, s.session())
-	}
-	return all, nil
+	return got.sessions(), nil
 }
 
 // Terminate implements Admin.

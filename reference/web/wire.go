@@ -81,6 +81,20 @@ type (
 	userRequest struct {
 		User string `json:"user"`
 	}
+	sessionRequest struct {
+		Session reference.ID `json:"session"`
+	}
+	// endOwnRequest names one session to end, or the others, and not both.
+	endOwnRequest struct {
+		reference.Confirmed
+		End    reference.ID `json:"end,omitzero"`
+		Others bool         `json:"others,omitzero"`
+	}
+	passwordRequest struct {
+		reference.Confirmed
+		NewPassword string `json:"new_password"`
+		EndOthers   bool   `json:"end_others,omitzero"`
+	}
 	instant struct {
 		Now int64 `json:"now"`
 	}
@@ -95,6 +109,22 @@ func toWire(s reference.SecuritySession) securitySession {
 		w.HTTP = append(w.HTTP, httpSession(h))
 	}
 	return w
+}
+
+func listOf(all []reference.SecuritySession) sessionList {
+	list := sessionList{Sessions: make([]securitySession, 0, len(all))}
+	for _, s := range all {
+		list.Sessions = append(list.Sessions, toWire(s))
+	}
+	return list
+}
+
+func (l sessionList) sessions() []reference.SecuritySession {
+	all := make([]reference.SecuritySession, 0, len(l.Sessions))
+	for _, s := range l.Sessions {
+		all = append(all, s.session())
+	}
+	return all
 }
 
 func (w securitySession) session() reference.SecuritySession {
