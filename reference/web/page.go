@@ -62,8 +62,9 @@ func (v *visit) asset(a asset) {
 var templates = func() map[string]*template.Template {
 	all := make(map[string]*template.Template)
 	for _, name := range []string{"notice", "about", "login", "logout", "admin", string(home), string(whoami),
-		string(Text), string(Dynamic), string(Chart), string(Cart), string(Tally), string(End), string(Slow)} {
-		all[name] = template.Must(template.ParseFS(files, "assets/layout.html", "assets/"+name+".html"))
+		string(Text), string(Dynamic), string(Chart), string(Cart), string(Tally), string(End), string(Slow),
+		string(account), string(password), string(transfer)} {
+		all[name] = template.Must(template.ParseFS(files, "assets/layout.html", "assets/said.html", "assets/"+name+".html"))
 	}
 	return all
 }()
@@ -96,8 +97,8 @@ func (v *visit) notice(status int, title, text string) {
 	}
 }
 
-// render makes a page and, once it is whole, has it written.
-func (v *visit) render(name, title string, content any, write func([]byte)) error {
+// pageData is what the layout shows of the request.
+func (v *visit) pageData(name, title string, content any) pageData {
 	d := pageData{Base: v.base, Member: v.Name, Title: title, Path: v.path, Farm: v.Farm, Content: content}
 	if name != "notice" {
 		d.Marker, d.User, d.HandedOff = "farm-page:"+v.path, v.grant.User, v.handedOff
@@ -108,10 +109,15 @@ func (v *visit) render(name, title string, content any, write func([]byte)) erro
 	if d.User != "" && v.fresh != "" {
 		d.Lived = (time.Duration(v.grant.Token.Timestamp-v.presented.Timestamp) * time.Millisecond).String()
 	}
+	return d
+}
+
+// render makes a page and, once it is whole, has it written.
+func (v *visit) render(name, title string, content any, write func([]byte)) error {
 	b := pageBuffers.Get().(*bytes.Buffer)
 	defer pageBuffers.Put(b)
 	b.Reset()
-	if err := templates[name].ExecuteTemplate(b, "layout", d); err != nil {
+	if err := templates[name].ExecuteTemplate(b, "layout", v.pageData(name, title, content)); err != nil {
 		return fmt.Errorf("make page %s: %w", v.path, err)
 	}
 	write(b.Bytes())
@@ -128,6 +134,8 @@ func (v *visit) show() error {
 		return v.application()
 	case End:
 		return v.endApplication()
+	case account, password, transfer:
+		return v.lookAfterAccount()
 	case Dynamic:
 		return v.html(http.StatusOK, string(Dynamic), p.Title, struct {
 			Kind Kind
@@ -135,7 +143,7 @@ func (v *visit) show() error {
 			Made int64
 		}{p.Kind, v.Now(), v.made[p.Path].Add(1)})
 	case Chart:
-		return v.html(http.StatusOK, string(Chart), p.Title, strings.TrimSuffix(p.Path, ".html")+".jar")
+		return v.still(string(Chart), p.Title, strings.TrimSuffix(p.Path, ".html")+".jar")
 	case Slow:
 		return v.html(http.StatusOK, string(Slow), p.Title, v.linger())
 	case home:
@@ -146,7 +154,7 @@ func (v *visit) show() error {
 		}
 		return v.html(http.StatusOK, string(whoami), p.Title, nil)
 	default:
-		return v.html(http.StatusOK, string(Text), p.Title, p.Kind)
+		return v.still(string(Text), p.Title, p.Kind)
 	}
 }
 

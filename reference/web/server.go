@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -85,6 +86,7 @@ type Server struct {
 	transfer transfers
 	client   caller
 	applets  map[string][]byte
+	stills   sync.Map // stillKey to *still
 }
 
 // plainRoute is a route that needs no session.
@@ -151,6 +153,7 @@ func newServer(c ServerConfig) (*Server, error) {
 			WhoamiPath: {Member: c.Name, Path: WhoamiPath, Kind: HTML, View: whoami, Title: "Who am I?"},
 		},
 	}
+	maps.Copy(s.own, accountPages(c.Name))
 	if s.applets, err = makeApplets(c.Farm.Directory.Pages(), c.Name); err != nil {
 		return nil, err
 	}
@@ -315,7 +318,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	methods := "GET, HEAD"
-	if page.App != "" {
+	if page.takesForms() {
 		methods = "GET, HEAD, POST"
 	}
 	if !v.allow(methods) {
