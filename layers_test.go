@@ -27,6 +27,7 @@ var arrows = map[string][]string{
 	"simfarm/mutant":  {"simfarm", "reference/web", "reference", "."},
 	"simfarm/variant": {"simfarm", "reference/web", "reference", "."},
 	"simfarm/stub":    {"simfarm", "."},
+	"simfarm/speed":   {"simfarm", "reference/web", "reference/memstore", "reference/sqlstore", "reference", "."},
 	"simfarm/sim":     {},
 
 	"reference/web":        {"reference/saml", "reference"},
