@@ -23,15 +23,16 @@ var arrows = map[string][]string{
 	"cmd/farmspec": {"features", "targetfile", "loadtest", "reports", "baseline", "bundle", "simfarm/...", "reference/...", "."},
 
 	// The sound farm does not know its faults: mutant breaks it from outside.
-	"simfarm":         {"simfarm/sim", "reference/web", "reference/memstore", "reference/sqlstore", "reference/model", "reference", "."},
-	"simfarm/mutant":  {"simfarm", "reference/web", "reference", "."},
+	"simfarm":         {"simfarm/sim", "reference/web", "reference/saml", "reference/oidc", "reference/memstore", "reference/sqlstore", "reference/model", "reference", "."},
+	"simfarm/mutant":  {"simfarm", "reference/web", "reference/saml", "reference/oidc", "reference", "."},
 	"simfarm/variant": {"simfarm", "reference/web", "reference", "."},
 	"simfarm/stub":    {"simfarm", "."},
 	"simfarm/speed":   {"simfarm", "reference/web", "reference/memstore", "reference/sqlstore", "reference", "."},
 	"simfarm/sim":     {},
 
-	"reference/web":        {"reference/saml", "reference"},
-	"reference/saml":       {"reference"},
+	"reference/web":        {"reference/saml", "reference/oidc", "reference"},
+	"reference/saml":       {},
+	"reference/oidc":       {},
 	"reference/memstore":   {"reference"},
 	"reference/sqlstore":   {"reference"},
 	"reference/redisstore": {"reference"},
