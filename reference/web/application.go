@@ -46,7 +46,7 @@ func (v *visit) application() error {
 		value = strings.TrimSpace(form.Get(field))
 		switch {
 		case !v.sessionFormTokenOK(form.Get("csrf")):
-			status, value, d.Message = http.StatusForbidden, "", "That form was not made for you. Please use this one."
+			status, value, d.Message = http.StatusForbidden, "", foreignForm
 		case !presentable(value):
 			status, value, d.Message = http.StatusBadRequest, "", fmt.Sprintf("Please give a line of 1 to %d characters.", maxValue)
 		}
@@ -144,7 +144,7 @@ func (v *visit) endApplication() error {
 			}
 			d.Message = "Done. Nothing is remembered any more."
 		} else {
-			status, d.Message = http.StatusForbidden, "That form was not made for you. Please use this one."
+			status, d.Message = http.StatusForbidden, foreignForm
 		}
 	}
 	var err error

@@ -119,8 +119,8 @@ func (p Page) Echo() bool { return p.Kind != Applet }
 // UserEcho is what protected HTML pages show, with {user} for the user's name.
 const UserEcho = "Signed in as {user}"
 
-// The pages every member has of its own, beside those of the directory. Home
-// and Whoami are protected; About needs no session.
+// The pages every member has of its own, beside those of the directory and of
+// the account. Home and Whoami are protected; About needs no session.
 const (
 	HomePath   = "/"
 	WhoamiPath = "/whoami"
