@@ -63,6 +63,8 @@ type TargetInfo struct {
 	Members  []string `json:"members"`
 	Hooks    []string `json:"hooks"`
 	Levels   []Level  `json:"levels"`
+	// File is the target file that described it; empty for the reference.
+	File string `json:"file,omitempty"`
 }
 
 // CaseID is one scenario on one target.

@@ -361,7 +361,7 @@ func (j *judge) describe(t *farmspec.Target) farmspec.TargetInfo {
 	info := farmspec.TargetInfo{
 		Name: t.Name, Product: t.Product, Version: t.Version, Artefact: t.Artefact,
 		Handoff: t.Handoff, Rotation: t.Rotation, Topology: t.Topology, Replay: t.Replay,
-		Levels: []farmspec.Level{farmspec.Black},
+		Levels: []farmspec.Level{farmspec.Black}, File: j.File,
 	}
 	for _, m := range t.Members {
 		info.Members = append(info.Members, m.Name+" "+m.URL)

@@ -56,6 +56,7 @@ type (
 		pageHead
 		Subject                   string
 		Incomplete                string
+		Matrix                    string // where the kill matrix is
 		Exit                      int
 		ExitMeaning               string
 		Verdicts                  []pageVerdict
@@ -186,6 +187,7 @@ func page(v *view) ([]byte, error) {
 	d := pageData{
 		pageHead:    newPageHead(v.subject(), pageStyle, pageScript),
 		Subject:     v.subject(),
+		Matrix:      v.matrix,
 		Exit:        v.Exit,
 		ExitMeaning: exitMeaning(v.Exit),
 		Single:      len(v.Targets) <= 1,

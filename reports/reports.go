@@ -1,5 +1,5 @@
 // Package reports writes a [farmspec.Report] for people and machines:
-// results.json, junit.xml, summary.md and a self-contained report.html, the
+// results.json, results.sarif, junit.xml, summary.md and a self-contained report.html, the
 // progress of a run in a terminal, and its closing tables. A report is a value
 // first: the writers change nothing in it, and the same report gives the same
 // bytes.
@@ -7,6 +7,7 @@ package reports
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
@@ -20,14 +21,16 @@ const (
 	JUnitFile   = "junit.xml"
 	SummaryFile = "summary.md"
 	PageFile    = "report.html"
+	SARIFFile   = "results.sarif"
 )
 
-// Write writes the report's four files into dir, which it makes if need be,
+// Write writes the report's five files into dir, which it makes if need be,
 // and returns their paths. Everything is rendered first, then written beside
 // the final names and synced, and only then renamed, so a final name never
 // holds half a file, and the folder never holds the files of two runs: if
 // renaming fails midway, the new files are removed again. The error says what
-// failed, where, and how to mend it.
+// failed, where, and how to mend it. A kill matrix that lies in the folder is
+// linked in place of the published one.
 //
 // A report whose results do not answer its plan, case by case, is an error:
 // nothing that was planned may vanish.
@@ -40,9 +43,12 @@ func writeTo(fs filesystem, dir string, r *farmspec.Report, c catalogue) ([]stri
 		return nil, fmt.Errorf("write report to %s: %w", dir, err)
 	}
 	v := newView(r, c)
-	files := []file{{name: JUnitFile}, {name: SummaryFile}, {name: PageFile}, {name: ResultsFile}}
+	if _, err := os.Stat(filepath.Join(dir, MatrixPageFile)); err == nil {
+		v.matrix = MatrixPageFile
+	}
+	files := []file{{name: JUnitFile}, {name: SummaryFile}, {name: PageFile}, {name: SARIFFile}, {name: ResultsFile}}
 	var rendering errgroup.Group
-	for i, render := range []func(*view) ([]byte, error){junit, summary, page, results} {
+	for i, render := range []func(*view) ([]byte, error){junit, summary, page, sarif, results} {
 		rendering.Go(func() (err error) {
 			if files[i].content, err = render(v); err != nil {
 				return fmt.Errorf("render %s: %w", files[i].name, err)
@@ -58,7 +64,7 @@ func writeTo(fs filesystem, dir string, r *farmspec.Report, c catalogue) ([]stri
 	}
 	return []string{
 		filepath.Join(dir, ResultsFile), filepath.Join(dir, JUnitFile),
-		filepath.Join(dir, SummaryFile), filepath.Join(dir, PageFile),
+		filepath.Join(dir, SARIFFile), filepath.Join(dir, SummaryFile), filepath.Join(dir, PageFile),
 	}, nil
 }
 

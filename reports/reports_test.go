@@ -369,7 +369,7 @@ func TestWriteLeavesNothingHalfWritten(t *testing.T) {
 	for calls := 0; ; calls++ {
 		dir := t.TempDir()
 		const old = "the report of an earlier run"
-		before := []string{ResultsFile, JUnitFile, SummaryFile, PageFile}
+		before := []string{ResultsFile, SARIFFile, JUnitFile, SummaryFile, PageFile}
 		for _, name := range before {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(old), 0o666); err != nil {
 				t.Fatal(err)
@@ -440,9 +440,9 @@ func TestWriteUsesTheCatalogue(t *testing.T) {
 	if !ok {
 		t.Fatal("AJ-3.5 is not in the catalogue")
 	}
-	text, err := os.ReadFile(paths[2])
+	text, err := os.ReadFile(paths[3])
 	if err != nil || !bytes.Contains(text, []byte(markdown(q.Title))) {
-		t.Errorf("%s does not name AJ-3.5 %q (%v)", paths[2], q.Title, err)
+		t.Errorf("%s does not name AJ-3.5 %q (%v)", paths[3], q.Title, err)
 	}
 }
 
@@ -608,6 +608,7 @@ func ExampleWrite() {
 	// Output:
 	// results.json
 	// junit.xml
+	// results.sarif
 	// summary.md
 	// report.html
 }

@@ -45,13 +45,9 @@ func compile(name string, text []byte) *jsonschema.Schema {
 func results(v *view) ([]byte, error) {
 	var b bytes.Buffer
 	write := func(value any) error {
-		e := json.NewEncoder(&b)
-		e.SetEscapeHTML(false)
-		if err := e.Encode(value); err != nil {
-			return err
-		}
-		b.Truncate(b.Len() - 1) // Encode ends the line; a comma may come first
-		return nil
+		text, err := line(value)
+		b.Write(text)
+		return err
 	}
 	b.WriteString("{")
 	report := reflect.ValueOf(complete(v.Report)).Elem()
@@ -82,6 +78,17 @@ func results(v *view) ([]byte, error) {
 	}
 	b.WriteString("\n}\n")
 	return b.Bytes(), nil
+}
+
+// line is a value as a line of results.json, without indentation and comma.
+func line(value any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(value); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // complete returns a copy of the report in which every list the schema asks

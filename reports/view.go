@@ -26,11 +26,13 @@ type view struct {
 	claim       map[int]farmspec.Claim
 	targets     map[string]int // name to place, from 0
 	cases       map[farmspec.CaseID]int
+	matrix      string // address of the kill matrix
 }
 
 func newView(r *farmspec.Report, c catalogue) *view {
 	v := &view{
 		Report:      r,
+		matrix:      home + "/blob/main/reports/published/" + MatrixPageFile,
 		requirement: make(map[string]farmspec.Requirement, len(c.requirements)),
 		claim:       make(map[int]farmspec.Claim, len(c.claims)),
 		targets:     make(map[string]int, len(r.Targets)),

@@ -55,7 +55,7 @@ func newRun() *cobra.Command {
 		Use:   "run [reference | TARGET.yaml]",
 		Short: "Judge a farm: run the scenarios and write the report",
 		Long: `Runs the scenarios against the reference farm, in this process, and writes
-results.json, junit.xml, summary.md and report.html into the output folder.
+results.json, results.sarif, junit.xml, summary.md and report.html into the output folder.
 With a target file it judges the farm that the file describes, after a doctor
 has proved the file; farmspec init writes one to start from.
 

@@ -85,7 +85,7 @@ func entries(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-var reportFiles = []string{"junit.xml", "report.html", "results.json", "summary.md"}
+var reportFiles = []string{"junit.xml", "report.html", "results.json", "results.sarif", "summary.md"}
 
 func TestWrongWishesAreNamed(t *testing.T) {
 	for _, tc := range []struct {
