@@ -93,6 +93,8 @@ type Variation struct {
 	Limits *Limits
 	// Replay replaces the answer to spent tokens.
 	Replay Replay
+	// Unlimited names an application that is to have no idle time-out.
+	Unlimited string
 }
 
 // User is an account of the farm.
@@ -151,6 +153,8 @@ type AdminHook interface {
 	EndSession(ctx context.Context, ref string) error
 	EndUser(ctx context.Context, user string) error
 	EndAll(ctx context.Context) error
+	// DisableUser ends all sessions of a user and keeps him out (ASVS 7.4.2).
+	DisableUser(ctx context.Context, user string) error
 }
 
 // Process names besides those of the members.
@@ -225,7 +229,8 @@ const (
 	InHandler     Point = "in-handler"             // second server, page being made
 	BeforeSave    Point = "before-save"            // application, before its HTTP session is saved
 	InRegister    Point = "in-register"            // service, HTTP session created and not yet mapped
-	InLogout      Point = "in-logout"              // service, during the end of a session
+	InLogout      Point = "in-logout"              // service, before a log-out closes its session
+	AfterClose    Point = "after-close"            // service, session closed, before the log-out is answered
 )
 
 // HoldHook parks requests. Only requests of the given trace are parked.

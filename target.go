@@ -300,6 +300,31 @@ const (
 	AAL3 Assurance = "AAL3"
 )
 
+// Limits are those that the level sets for a session, zero where it sets none:
+// sections 2.1.3, 2.2.3 and 2.3.3.
+func (a Assurance) Limits() Limits {
+	switch a {
+	case AAL1:
+		return Limits{Absolute: 30 * 24 * time.Hour}
+	case AAL2:
+		return Limits{Idle: time.Hour, Absolute: 24 * time.Hour}
+	case AAL3:
+		return Limits{Idle: 15 * time.Minute, Absolute: 12 * time.Hour}
+	}
+	return Limits{}
+}
+
+// AssuranceOf returns the highest level whose limits are kept, or "".
+func AssuranceOf(l Limits) Assurance {
+	for _, a := range []Assurance{AAL3, AAL2, AAL1} {
+		most := a.Limits()
+		if l.Absolute > 0 && l.Absolute <= most.Absolute && (most.Idle == 0 || l.Idle > 0 && l.Idle <= most.Idle) {
+			return a
+		}
+	}
+	return ""
+}
+
 // Failover names what the crash of a node means for the sessions it served (requirements D14).
 type Failover string
 

@@ -277,6 +277,7 @@ func (s *Service) Logout(ctx context.Context, r Presented) error {
 	}
 	s.point(ctx, "in-logout")
 	closed, err := s.close(ctx, sess.Ref, ByLogout, s.now())
+	s.point(ctx, "after-close")
 	if err == nil && !closed {
 		err = ErrClosed
 	}

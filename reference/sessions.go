@@ -139,8 +139,8 @@ type Observer interface {
 	Event(ctx context.Context, e Event)
 	// Point is a place to wait at in a played-out race. Its names are
 	// after-decrypt, after-redirect, before-verify, between-verify-replace,
-	// after-replace, before-respond, in-handler, before-save, in-register and
-	// in-logout.
+	// after-replace, before-respond, in-handler, before-save, in-register,
+	// in-logout and after-close.
 	Point(ctx context.Context, name string)
 }
 

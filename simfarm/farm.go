@@ -14,6 +14,7 @@ import (
 	"hash/fnv"
 	"io"
 	"iter"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -71,6 +72,7 @@ type Farm struct {
 	front   *process // of a single host; nil otherwise
 	members []*process
 	current atomic.Pointer[reference.Service]
+	nodes   sync.Map // member name to *node, under farmspec.Relogin
 	started sync.Map // process name to *atomic.Uint64, for the seeds of its lives
 	closing sync.Once
 	closed  error
@@ -324,6 +326,12 @@ func (f *Farm) freshMember(i int, name string, alive func() bool) (http.Handler,
 		c.Admin = web.NewAdminClient(web.ClientOptions{URL: f.ServiceURL(), Secret: f.admin, Transport: reach, Timeout: callTimeout})
 		c.AdminSecret = f.o.AdminPassword
 	}
+	if f.o.Failover == farmspec.Relogin {
+		if err := f.forget(name); err != nil {
+			return nil, err
+		}
+		c.Sessions = f.remembered(name, c.Sessions)
+	}
 	if f.o.Wrap.Member != nil {
 		f.o.Wrap.Member(&c)
 	}
@@ -541,6 +549,13 @@ func (f *Farm) Fork(ctx context.Context, v farmspec.Variation) (*farmspec.Target
 	}
 	if v.Replay != "" {
 		o.Replay = v.Replay
+	}
+	if v.Unlimited != "" {
+		o.Limits.AppIdle = maps.Clone(o.Limits.AppIdle)
+		if o.Limits.AppIdle == nil {
+			o.Limits.AppIdle = make(map[string]time.Duration)
+		}
+		o.Limits.AppIdle[v.Unlimited] = -1
 	}
 	if v.Limits != nil {
 		for _, change := range []struct{ to, from *time.Duration }{

@@ -519,7 +519,7 @@ func TestEveryHoldPointIsReached(t *testing.T) {
 	}
 	for at, act := range map[farmspec.Point]func(*visitor){
 		farmspec.AfterDecrypt: hop, farmspec.AfterRedirect: hop, farmspec.BeforeVerify: hop, farmspec.BetweenVerify: hop, farmspec.AfterReplace: hop,
-		farmspec.BeforeRespond: hop, farmspec.InHandler: hop, farmspec.BeforeSave: save, farmspec.InRegister: save, farmspec.InLogout: logout,
+		farmspec.BeforeRespond: hop, farmspec.InHandler: hop, farmspec.BeforeSave: save, farmspec.InRegister: save, farmspec.InLogout: logout, farmspec.AfterClose: logout,
 	} {
 		t.Run(string(at), func(t *testing.T) {
 			v := signIn(t, target)

@@ -165,6 +165,10 @@ func (h adminHook) EndAll(ctx context.Context) error {
 	return h.end(ctx, reference.Selection{All: true})
 }
 
+func (h adminHook) DisableUser(ctx context.Context, user string) error {
+	return refused(h.c.DisableUser(ctx, user))
+}
+
 func (h adminHook) end(ctx context.Context, s reference.Selection) error {
 	_, err := h.c.Terminate(ctx, s)
 	return refused(err)

@@ -46,6 +46,12 @@ type Options struct {
 	Limits reference.Limits
 	// MaxSessions bounds a user's open sessions. Zero is no bound.
 	MaxSessions int
+	// Assurance is the level that the target declares. Empty means the highest
+	// whose limits the farm keeps.
+	Assurance farmspec.Assurance
+	// Failover: empty means Survive. Under Relogin a member that starts again
+	// has forgotten who logged in there, and their sessions end.
+	Failover farmspec.Failover
 
 	// Users may log in from the start.
 	Users []farmspec.User
@@ -134,6 +140,7 @@ func (o Options) withDefaults() Options {
 	fallback(&o.Limits.Idle, 30*time.Minute)
 	fallback(&o.Limits.Absolute, 12*time.Hour)
 	fallback(&o.Limits.HTTPIdle, 20*time.Minute)
+	fallback(&o.Failover, farmspec.Survive)
 	fallback(&o.Address, loopback)
 	fallback(&o.Version, "devel")
 	if o.Now == nil {

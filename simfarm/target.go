@@ -39,6 +39,18 @@ func (f *Farm) Target() *farmspec.Target {
 
 		Limits:      farmspec.Limits{Idle: o.Limits.Idle, Absolute: o.Limits.Absolute, Tolerance: o.Limits.Tolerance},
 		MaxSessions: o.MaxSessions,
+		Assurance:   o.Assurance,
+		Failover:    o.Failover,
+		Account: farmspec.Account{
+			Sessions: farmspec.SessionList{Path: web.AccountPath, Item: web.SessionItem, Form: "end", Confirm: web.ConfirmField},
+			Password: farmspec.PasswordChange{
+				Path: web.PasswordPath, Current: web.ConfirmField, New: web.NewField, Again: web.AgainField, EndOthers: web.EndOthersField,
+			},
+			Transaction: farmspec.Transaction{
+				Path: web.TransferPath, Confirm: web.ConfirmField, Done: web.TransferDone,
+				Values: map[string]string{web.BeneficiaryField: "the harbour fund", web.AmountField: "12"},
+			},
+		},
 
 		Hooks: farmspec.Hooks{
 			Accounts:  accounts{f},
@@ -53,6 +65,9 @@ func (f *Farm) Target() *farmspec.Target {
 	}
 	if f.authority != nil {
 		t.RootCAs = f.authority.pool
+	}
+	if t.Assurance == "" {
+		t.Assurance = farmspec.AssuranceOf(t.Limits)
 	}
 	if !o.Unobserved {
 		t.Hooks.Trace, t.Hooks.Holds = f.recorder, f.holds
@@ -108,10 +123,14 @@ var artefact = sync.OnceValue(func() string {
 })
 
 func (f *Farm) appIdle(app string) time.Duration {
-	if d := f.o.Limits.AppIdle[app]; d != 0 {
-		return d
+	d, own := f.o.Limits.AppIdle[app]
+	switch {
+	case !own:
+		return f.o.Limits.HTTPIdle
+	case d <= 0:
+		return -1
 	}
-	return f.o.Limits.HTTPIdle
+	return d
 }
 
 func hostOf(base string) string {
