@@ -26,10 +26,14 @@ type File struct {
 	Slow  *PageEntry  `yaml:"slow" doc:"A protected page that takes about a second, so that things happen meanwhile."`
 	Open  *PageEntry  `yaml:"open" doc:"A page that needs no session."`
 
+	Account   AccountPages `yaml:"account" doc:"Pages on which users look after their own account, below each member's address. What is left out is unsupported."`
+	Assurance string       `yaml:"assurance" words:"AAL1 AAL2 AAL3" doc:"The authentication assurance level of NIST SP 800-63B-4 at which the farm is run; its limits are then held against the farm's. Left out: none."`
+	Failover  string       `yaml:"failover" words:"survive relogin" doc:"What the crash of a member means for those who are signed in there: survive, they go on; relogin, they log in again. Left out: survive."`
+
 	Limits      Limits            `yaml:"limits" need:"yes" doc:"The time-outs the farm promises."`
 	MaxSessions int               `yaml:"max_sessions" doc:"How many sessions a user may have at once; 0 is no limit."`
 	Accounts    Accounts          `yaml:"accounts" need:"yes" doc:"Accounts to log in with. Two for each member and one more let all scenarios run but one; that one needs 30 besides, and multiples run side by side."`
-	Features    map[string]string `yaml:"features" words:"yes no probe" keys:"log-out open-page end-application return-to-page concurrent-sessions" doc:"What the farm is able to do: yes must hold, no is not asked for and reported as unsupported, probe is tried and reported as not offered where it is absent. Left out: yes."`
+	Features    map[string]string `yaml:"features" words:"yes no probe" keys:"log-out open-page end-application return-to-page concurrent-sessions own-sessions change-password end-other-sessions transaction assurance lost-in-crash" doc:"What the farm is able to do: yes must hold, no is not asked for and reported as unsupported, probe is tried and reported as not offered where it is absent. Left out: yes."`
 	Hooks       Hooks             `yaml:"hooks" doc:"Doors into the farm beside HTTP, as shell commands or HTTP requests."`
 	MaxWait     Duration          `yaml:"max_wait" doc:"The longest a scenario may wait where time cannot be moved, unless the command line says otherwise."`
 }
@@ -98,7 +102,42 @@ type AppEntry struct {
 	Marker string   `yaml:"marker" need:"yes" doc:"Text that only this page has; see pages."`
 	Field  string   `yaml:"field" need:"yes" doc:"The form's field for a value to remember. The page shows every value remembered."`
 	End    string   `yaml:"end" doc:"Path of a form that ends this application's HTTP session and no other."`
-	Idle   Duration `yaml:"idle" doc:"Its own idle time-out. Left out: limits.http_idle."`
+	Idle   Duration `yaml:"idle" doc:"Its own idle time-out; 0s is none. Left out: limits.http_idle."`
+	Stays  string   `yaml:"stays" words:"yes no" doc:"Whether the application has opted out of the common log-out, as by <global-logout-disabled/> on AS Java. Left out: no."`
+}
+
+// AccountPages are the pages of a user's own account.
+type AccountPages struct {
+	Sessions    SessionList    `yaml:"sessions" doc:"The page that lists the user's own sessions and ends them."`
+	Password    PasswordChange `yaml:"password" doc:"The page that changes the user's password. farmspec changes it and changes it back."`
+	Transaction Transaction    `yaml:"transaction" doc:"A page that does something highly sensitive, such as a transfer. farmspec does it."`
+}
+
+// SessionList is the page of the user's own sessions.
+type SessionList struct {
+	Path    string `yaml:"path" need:"yes" doc:"Its path."`
+	Item    string `yaml:"item" need:"yes" doc:"Text that its source has once for each open session of the user."`
+	Form    string `yaml:"form" doc:"ID or name of the form that ends another session, or all others. Left out: the page's first."`
+	Confirm string `yaml:"confirm" doc:"The form's field for the user's password. Left out: it asks for none."`
+}
+
+// PasswordChange is the page of the user's password.
+type PasswordChange struct {
+	Path      string `yaml:"path" need:"yes" doc:"Its path."`
+	Form      string `yaml:"form" doc:"ID or name of its form. Left out: the first with the field new."`
+	Current   string `yaml:"current" doc:"The field for the password that the user has. Left out: it asks for none."`
+	New       string `yaml:"new" need:"yes" doc:"The field for the new one."`
+	Again     string `yaml:"again" doc:"The field for the new one once more."`
+	EndOthers string `yaml:"end_others" doc:"The box to tick for ending the user's other sessions. Left out: the change always ends them; if it never does, say end-other-sessions: no under features."`
+}
+
+// Transaction is the page of something highly sensitive.
+type Transaction struct {
+	Path    string            `yaml:"path" need:"yes" doc:"Its path."`
+	Form    string            `yaml:"form" doc:"ID or name of its form. Left out: the first that has the fields."`
+	Values  map[string]string `yaml:"values" doc:"What to fill in, by field."`
+	Confirm string            `yaml:"confirm" need:"yes" doc:"The field for the user's password."`
+	Done    string            `yaml:"done" need:"yes" doc:"Text that only the answer to a transaction carried out has."`
 }
 
 // Limits are promised time-outs.

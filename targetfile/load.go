@@ -95,6 +95,7 @@ func (s *Source) build(dir string) {
 	s.login()
 	s.pages()
 	s.apps()
+	s.account()
 	if f.Echo != "" && !strings.Contains(f.Echo, "{user}") {
 		d.at("echo", "write {user} where the page shows the user's name", "echo does not say where the user's name is")
 	}
@@ -348,6 +349,9 @@ func (s *Source) apps() {
 		if idle == 0 {
 			idle = f.Limits.Idle
 		}
+		if _, given := d.lines[at+".idle"]; given && e.Idle == 0 {
+			idle = -1
+		}
 		pages := s.page(at, PageEntry{Path: e.Path, Member: e.Member, Marker: e.Marker}, true)
 		for _, p := range pages {
 			name := e.Name
@@ -355,10 +359,21 @@ func (s *Source) apps() {
 				name += " at " + p.Member
 			}
 			t.Apps = append(t.Apps, farmspec.App{
-				Name: name, Member: p.Member, Path: p.Path, Marker: p.Marker, Field: e.Field, EndPath: e.End, Idle: time.Duration(idle),
+				Name: name, Member: p.Member, Path: p.Path, Marker: p.Marker, Field: e.Field, EndPath: e.End, Idle: time.Duration(idle), Stays: e.Stays == "yes",
 			})
 		}
 	}
+}
+
+func (s *Source) account() {
+	f, t := &s.File.Account, s.Target
+	for at, path := range map[string]string{"sessions": f.Sessions.Path, "password": f.Password.Path, "transaction": f.Transaction.Path} {
+		s.path("account."+at+".path", path)
+	}
+	t.Account = farmspec.Account{
+		Sessions: farmspec.SessionList(f.Sessions), Password: farmspec.PasswordChange(f.Password), Transaction: farmspec.Transaction(f.Transaction),
+	}
+	t.Assurance, t.Failover = farmspec.Assurance(s.File.Assurance), farmspec.Failover(s.File.Failover)
 }
 
 func or(s, otherwise string) string {
