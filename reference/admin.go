@@ -1,6 +1,7 @@
 package reference
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,9 @@ type Selection struct {
 	User string `json:"user,omitempty"`
 	// All ends every session.
 	All bool `json:"all,omitempty"`
+	// Why is the reason recorded for Session. Empty means ByAdmin; it is the
+	// service's own to give, so no caller over HTTP sets it.
+	Why Reason `json:"-"`
 }
 
 // List returns the sessions of a user, or of everybody for "", with their
@@ -56,7 +60,7 @@ func (s *Service) Terminate(ctx context.Context, sel Selection) (int, error) {
 		n, err = s.terminateHTTP(ctx, sel.HTTPSession)
 	case !sel.Session.IsZero():
 		var closed bool
-		closed, err = s.close(ctx, sel.Session, ByAdmin, s.now())
+		closed, err = s.close(ctx, sel.Session, cmp.Or(sel.Why, ByAdmin), s.now())
 		switch {
 		case closed:
 			n = 1

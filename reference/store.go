@@ -32,16 +32,18 @@ type Reason string
 
 // The reasons.
 const (
-	ByLogout      Reason = "log-out"
-	ByIdle        Reason = "idle time-out"
-	ByAbsolute    Reason = "absolute time-out"
-	ByLastHTTP    Reason = "last HTTP session ended" // AJ-3.3
-	ByAdmin       Reason = "administrator"
-	ByUser        Reason = "the user, from another session" // ASVS 7.5.2
-	ByLimit       Reason = "concurrent-session limit"       // AJ-6.5
-	ByReplay      Reason = "spent token presented"          // D5
-	ByLogin       Reason = "new log-in with this session"
-	ByApplication Reason = "application" // AJ-2.7, HTTP sessions only
+	ByLogout   Reason = "log-out"
+	ByIdle     Reason = "idle time-out"
+	ByAbsolute Reason = "absolute time-out"
+	ByLastHTTP Reason = "last HTTP session ended" // AJ-3.3
+	ByAdmin    Reason = "administrator"
+	ByUser     Reason = "the user, from another session" // ASVS 7.5.2
+	ByLimit    Reason = "concurrent-session limit"       // AJ-6.5
+	ByReplay   Reason = "spent token presented"          // D5
+	ByLogin    Reason = "new log-in with this session"
+	// BySingleLogout: logged out elsewhere, and told so (AS Java, step 6, note).
+	BySingleLogout Reason = "single log-out"
+	ByApplication  Reason = "application" // AJ-2.7, HTTP sessions only
 )
 
 // SecuritySession is the server-side object that holds a user's

@@ -32,7 +32,7 @@ type Ended struct {
 // the letter a request that names no session would refuse a new log-in too, as
 // long as it is valid; here it covers who had signed in when it was made.
 func (e Ended) covers(nameID, index string, began time.Time) bool {
-	return e.names(nameID, index) && !began.After(e.At)
+	return e.names(nameID, index) && (len(e.Indexes) > 0 || !began.After(e.At))
 }
 
 func (e Ended) names(nameID, index string) bool {
@@ -53,7 +53,8 @@ type Memory interface {
 	Ask(id string, now, until time.Time)
 	Asked(id string, now time.Time) bool
 
-	Link(l Link)
+	// Link remembers a link for an hour beyond its end.
+	Link(l Link, now time.Time)
 	// Unlink takes the link of a session away and returns it.
 	Unlink(ref string) (Link, bool)
 	// Linked returns the link of a session; Links are those a log-out names.
@@ -110,9 +111,10 @@ func (m *memory) Asked(id string, now time.Time) bool {
 	return ok && now.Before(until)
 }
 
-func (m *memory) Link(l Link) {
+func (m *memory) Link(l Link, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	maps.DeleteFunc(m.links, func(_ string, l Link) bool { return !l.Until.IsZero() && now.Sub(l.Until) > time.Hour })
 	m.links[l.Ref] = l
 }
 

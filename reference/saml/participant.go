@@ -112,7 +112,7 @@ func (p *Participant) Admit(w Wire) (Identity, error) {
 // Where a log-out has come in between, the session is ended and the error is
 // ErrLoggedOut: either that log-out finds the link, or this finds the log-out.
 func (p *Participant) Enter(ctx context.Context, id Identity, ref string) error {
-	p.Memory.Link(Link{NameID: id.NameID, Index: id.Index, Ref: ref, Until: id.Until})
+	p.Memory.Link(Link{NameID: id.NameID, Index: id.Index, Ref: ref, Until: id.Until}, p.Now())
 	if !p.Memory.HasEnded(id.NameID, id.Index, id.Began, p.Now()) {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/farmspec/farmspec/reference"
+	"github.com/farmspec/farmspec/reference/saml"
 )
 
 // AdminUser is the administrator's name at AdminPath.
@@ -75,6 +76,8 @@ func (v *visit) administer(what, id string) (string, error) {
 	switch _, err = v.Admin.Terminate(v.ctx, sel); {
 	case err == nil:
 		return "Ended.", nil
+	case errors.Is(err, saml.ErrPartial):
+		return "Ended here. Not every system that takes part in single log-out has confirmed it.", nil
 	case errors.Is(err, reference.ErrUnknown):
 		return "It had ended already.", nil
 	}

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/farmspec/farmspec/reference"
+	"github.com/farmspec/farmspec/reference/saml"
 )
 
 // Service is what the API puts on the web; *reference.Service is the real one.
@@ -31,6 +32,9 @@ type APIOptions struct {
 	Credentials map[string]string
 	// AdminSecret is the administrator's. Empty closes the administrator's routes.
 	AdminSecret string
+	// Federation is the farm's part in single log-out. Nil answers its routes
+	// as if they were not there.
+	Federation Federation
 	// Observer is told of callers turned away. Nil means Silent.
 	Observer reference.Observer
 }
@@ -39,6 +43,7 @@ type APIOptions struct {
 const (
 	maxRequest    = 8 << 10
 	maxAttributes = 64 << 10
+	maxDelivery   = 2 * maxMessage // in base64
 )
 
 // OpenAPI is the service's OpenAPI 3.1 document, served at /v1/openapi.yaml.
@@ -50,6 +55,7 @@ type api struct {
 	svc            Service
 	members, admin credentials
 	observer       reference.Observer
+	federation     Federation
 	routes         map[string]*route
 }
 
@@ -68,7 +74,7 @@ type route struct {
 // openapi.yaml is its contract. Callers authenticate with a bearer secret; a
 // missing and a wrong one are answered alike (WF-10.4).
 func NewAPI(svc Service, o APIOptions) http.Handler {
-	a := &api{svc: svc, members: newCredentials(o.Credentials), observer: o.Observer}
+	a := &api{svc: svc, members: newCredentials(o.Credentials), observer: o.Observer, federation: o.Federation}
 	if a.observer == nil {
 		a.observer = reference.Silent{}
 	}
@@ -90,6 +96,9 @@ func NewAPI(svc Service, o APIOptions) http.Handler {
 		"/v1/account/sessions":     post("account", maxRequest, a.own),
 		"/v1/account/end":          post("account", maxRequest, a.endOwn),
 		"/v1/account/password":     post("account", maxRequest, a.changePassword),
+		"/v1/federation/sign-in":   post("sign-in", maxRequest, a.signIn),
+		"/v1/federation/sign-out":  post("logout", maxRequest, a.signOut),
+		"/v1/federation/deliver":   post("deliver", maxDelivery, a.deliver),
 		"/v1/time":                 {op: "time", method: http.MethodGet, who: a.members, serve: a.time},
 		"/v1/health":               {method: http.MethodGet, open: true, serve: a.health},
 		"/v1/openapi.yaml":         {method: http.MethodGet, open: true},
@@ -282,7 +291,7 @@ func (a *api) endOwn(ctx context.Context, body, _ []byte) (int, []byte, error) {
 		return 0, nil, errRequest
 	}
 	n, err := a.svc.EndOwn(ctx, in.Confirmed, in.End)
-	return encoded(ended{n}, err)
+	return encoded(ended{Ended: n}, err)
 }
 
 func (a *api) changePassword(ctx context.Context, body, _ []byte) (int, []byte, error) {
@@ -331,7 +340,47 @@ func (a *api) terminate(ctx context.Context, body, _ []byte) (int, []byte, error
 		return 0, nil, errRequest
 	}
 	n, err := a.svc.Terminate(ctx, sel)
-	return encoded(ended{n}, err)
+	partial := errors.Is(err, saml.ErrPartial)
+	if partial {
+		err = nil
+	}
+	return encoded(ended{n, partial}, err)
+}
+
+func (a *api) signIn(ctx context.Context, body, _ []byte) (int, []byte, error) {
+	var in signInRequest
+	if err := decode(body, &in, "at", "relay"); err != nil {
+		return 0, nil, err
+	}
+	if a.federation == nil {
+		return 0, nil, errAbsent
+	}
+	location, err := a.federation.SignIn(ctx, in.At, in.Relay)
+	return encoded(Farewell{Location: location}, err)
+}
+
+func (a *api) signOut(ctx context.Context, body, _ []byte) (int, []byte, error) {
+	p, err := decodePresented(body)
+	if err != nil {
+		return 0, nil, err
+	}
+	if a.federation == nil {
+		return 0, nil, errAbsent
+	}
+	f, err := a.federation.SignOut(ctx, p)
+	return encoded(f, err)
+}
+
+func (a *api) deliver(ctx context.Context, body, _ []byte) (int, []byte, error) {
+	var in Delivery
+	if err := decode(body, &in, "path", "method"); err != nil {
+		return 0, nil, err
+	}
+	if a.federation == nil {
+		return 0, nil, errAbsent
+	}
+	answer, err := a.federation.Deliver(ctx, in)
+	return encoded(answer, err)
 }
 
 func (a *api) disable(ctx context.Context, body, _ []byte) (int, []byte, error) {
@@ -364,9 +413,13 @@ func encoded(v any, err error) (int, []byte, error) {
 var (
 	errRequest  = errors.New("request is not what openapi.yaml describes")
 	errTooLarge = errors.New("body too large")
+	errAbsent   = errors.New("this service takes no part in single log-out")
 )
 
 func codeOf(err error) (int, string) {
+	if errors.Is(err, errAbsent) {
+		return http.StatusNotFound, codePath
+	}
 	if errors.Is(err, errRequest) {
 		return http.StatusBadRequest, codeRequest
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/farmspec/farmspec/reference"
+	"github.com/farmspec/farmspec/reference/saml"
 )
 
 // ClientOptions configures a Client. URL, Member and Secret are required.
@@ -205,6 +206,9 @@ func (c *AdminClient) Terminate(ctx context.Context, sel reference.Selection) (i
 	}
 	var got ended
 	err = c.call(ctx, "terminate", http.MethodPost, "/v1/admin/terminate", body, &got)
+	if err == nil && got.Partial {
+		err = fmt.Errorf("terminate: %w", saml.ErrPartial)
+	}
 	return got.Ended, err
 }
 

@@ -225,6 +225,9 @@ type Farm struct {
 	Cookie string
 	// Handoff: empty means Sealed.
 	Handoff Handoff
+	// Federated are the origins of other systems to which a log-out may lead a
+	// browser: the identity provider's.
+	Federated []string
 	// Rotation: empty means Strict. The service decides what Coalesce means;
 	// ReadVerify is a member's own.
 	Rotation reference.Rotation

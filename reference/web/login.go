@@ -32,10 +32,7 @@ func (v *visit) login() {
 		return
 	}
 	in := reference.LoginRequest{User: d.User, Password: form.Get(PasswordField)}
-	if old, err := v.token(); err == nil {
-		in.Discard = old
-	}
-	g, err := v.Sessions.Login(v.ctx, in)
+	g, err := v.Sessions.Login(v.ctx, v.discarding(in))
 	if errors.Is(err, reference.ErrCredentials) {
 		d.Message = "Wrong name or password."
 		v.loginForm(http.StatusForbidden, d)
@@ -45,6 +42,20 @@ func (v *visit) login() {
 		v.fail(err)
 		return
 	}
+	v.welcome(g, d.Next)
+}
+
+// discarding adds the token that the browser has, if it has one.
+func (v *visit) discarding(in reference.LoginRequest) reference.LoginRequest {
+	if old, err := v.token(); err == nil {
+		in.Discard = old
+	}
+	return in
+}
+
+// welcome gives the browser the first token of its session and leads on.
+func (v *visit) welcome(g reference.Grant, next string) {
+	var err error
 	v.fresh, err = v.Sealer.Seal(g.Token)
 	v.note("encrypt", v.Name, "", err)
 	if err != nil {
@@ -53,7 +64,7 @@ func (v *visit) login() {
 	}
 	v.prepare()
 	v.note("respond", "browser", "logged in", nil)
-	v.see(http.StatusSeeOther, v.self.URL+d.Next)
+	v.see(http.StatusSeeOther, v.self.URL+next)
 }
 
 func (v *visit) loginForm(status int, d loginData) {
@@ -84,6 +95,8 @@ func (v *visit) next(to string) string {
 type logoutData struct {
 	Token string
 	Done  bool
+	// Note says how far the log-out has come where others take part.
+	Note string
 }
 
 // logout shows the form, and logs out. Doing so again is as good as once, and
@@ -96,16 +109,17 @@ func (v *visit) logout() {
 			v.bounce(away, err)
 			return
 		}
-		v.logoutForm(http.StatusOK, false)
+		v.logoutForm(http.StatusOK)
 		return
 	}
 	if !v.formTokenOK(v.form().Get("csrf")) {
-		v.logoutForm(http.StatusForbidden, false)
+		v.logoutForm(http.StatusForbidden)
 		return
 	}
 	err := ownErr
+	var bye Farewell
 	if err == nil {
-		err = v.Sessions.Logout(v.ctx, reference.Presented{Token: own})
+		bye, err = v.signOut(own)
 	}
 	if err != nil && !refusal(err) {
 		v.fail(err)
@@ -122,17 +136,27 @@ func (v *visit) logout() {
 		v.see(http.StatusSeeOther, to.URL+LogoutPath)
 		return
 	}
-	v.logoutForm(http.StatusOK, true)
+	if bye.Location != "" {
+		v.see(http.StatusSeeOther, bye.Location) // the provider leads back
+		return
+	}
+	v.loggedOut(bye)
 }
 
-func (v *visit) logoutForm(status int, done bool) {
-	d, err := logoutData{Done: done}, error(nil)
-	if !done {
-		d.Token, err = v.formToken()
-	}
-	if err == nil {
+func (v *visit) logoutForm(status int) {
+	var d logoutData
+	var err error
+	if d.Token, err = v.formToken(); err == nil {
 		err = v.html(status, "logout", "Sign out", d)
 	}
+	if err != nil {
+		v.fail(err)
+	}
+}
+
+// loggedOut shows that a log-out is over, and how far it has come.
+func (v *visit) loggedOut(bye Farewell) {
+	err := v.html(http.StatusOK, "logout", "Sign out", logoutData{Done: true, Note: bye.note()})
 	if err != nil {
 		v.fail(err)
 	}

@@ -61,7 +61,7 @@ func (v *visit) asset(a asset) {
 // templates are the pages, each within the layout.
 var templates = func() map[string]*template.Template {
 	all := make(map[string]*template.Template)
-	for _, name := range []string{"notice", "about", "login", "logout", "admin", string(home), string(whoami),
+	for _, name := range []string{"notice", "about", "login", "logout", "sso", "admin", string(home), string(whoami),
 		string(Text), string(Dynamic), string(Chart), string(Cart), string(Tally), string(End), string(Slow),
 		string(account), string(password), string(transfer)} {
 		all[name] = template.Must(template.ParseFS(files, "assets/layout.html", "assets/said.html", "assets/"+name+".html"))

@@ -56,6 +56,8 @@ type ServerConfig struct {
 	Sessions reference.Sessions
 	Sealer   Sealer
 	Peers    Peers
+	// Federation is the farm's part in single log-out. Nil means that it has none.
+	Federation Federation
 	// Admin and AdminSecret open the page at AdminPath to user "admin" with
 	// that password. There is none unless both are set.
 	Admin       Admin
@@ -165,6 +167,9 @@ func newServer(c ServerConfig) (*Server, error) {
 	if c.Admin != nil && c.AdminSecret != "" {
 		s.plain[AdminPath] = plainRoute{"GET, HEAD, POST", (*visit).admin}
 	}
+	if c.Federation != nil {
+		maps.Copy(s.plain, federationRoutes)
+	}
 	if c.Farm.Handoff == Direct {
 		if c.Peers.Secret == "" || c.Peers.Credentials[c.Name] != c.Peers.Secret {
 			return nil, errors.New("the direct hand-off needs Peers: the member's secret and everybody's credentials")
@@ -256,6 +261,9 @@ func contentPolicy(f Farm) string {
 		} else {
 			forms[originOf(m)] = true
 		}
+	}
+	for _, origin := range f.Federated {
+		forms[origin] = true
 	}
 	return "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; object-src 'self'; " +
 		"base-uri 'none'; frame-ancestors 'none'; form-action 'self' " + strings.Join(slices.Sorted(maps.Keys(forms)), " ")

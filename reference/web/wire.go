@@ -77,6 +77,12 @@ type (
 	}
 	ended struct {
 		Ended int `json:"ended"`
+		// Partial: not every other system that takes part has confirmed it.
+		Partial bool `json:"partial,omitempty"`
+	}
+	signInRequest struct {
+		At    string `json:"at"`
+		Relay string `json:"relay"`
 	}
 	userRequest struct {
 		User string `json:"user"`

@@ -1,0 +1,312 @@
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/farmspec/farmspec/reference"
+	"github.com/farmspec/farmspec/reference/oidc"
+	"github.com/farmspec/farmspec/reference/saml"
+)
+
+// Tickets is a Directory for a service that takes part in single sign-on: who
+// is known by an assertion gets in by a ticket, good once, in place of a
+// password. Everybody else is asked of Users.
+type Tickets struct {
+	Users  reference.Directory
+	issued sync.Map // ticket to user
+}
+
+// Authenticate implements reference.Directory.
+func (t *Tickets) Authenticate(ctx context.Context, user, password string) error {
+	if who, ok := t.issued.LoadAndDelete(password); ok && who == user && user != "" {
+		return nil
+	}
+	return t.Users.Authenticate(ctx, user, password)
+}
+
+func (t *Tickets) issue(user string) string {
+	ticket := rand.Text()
+	t.issued.Store(ticket, user)
+	return ticket
+}
+
+// FederatedOptions make a Federated. Tickets must be the service's Users.
+type FederatedOptions struct {
+	Tickets *Tickets
+	// Participant is the farm's side of SAML; its End is set here.
+	Participant saml.ParticipantOptions
+	// Receiver takes log-out tokens. Nil refuses them all.
+	Receiver *oidc.Receiver
+	// Front is the front channel's binding over which a user's log-out goes to
+	// the provider. Empty is the back channel. An administrator has no browser
+	// of the user's, so his always goes over the back channel.
+	Front saml.Binding
+}
+
+// Federated is a service that takes part in single log-out (AS Java, workflow,
+// step 6, note). What ends a session by intent, a user's log-out and an
+// administrator's, ends it here first, unconditionally, and is then told to
+// the provider (D17). What ends by its own limit ends here alone. A session
+// that came of single sign-on ends at the latest with the provider's.
+type Federated struct {
+	Service
+	o FederatedOptions
+	p *saml.Participant
+}
+
+var (
+	_ Service    = (*Federated)(nil)
+	_ Federation = (*Federated)(nil)
+)
+
+// NewFederated makes a service take part. It starts nothing.
+func NewFederated(s Service, o FederatedOptions) (*Federated, error) {
+	f := &Federated{Service: s, o: o}
+	o.Participant.End = f.end
+	var err error
+	if f.p, err = saml.NewParticipant(o.Participant); err != nil {
+		return nil, fmt.Errorf("make service take part in single log-out: %w", err)
+	}
+	if o.Tickets == nil {
+		return nil, errors.New("make service take part in single log-out: Tickets are required")
+	}
+	return f, nil
+}
+
+// end ends a session that others have logged out.
+func (f *Federated) end(ctx context.Context, ref string) error {
+	id, err := reference.ParseID(ref)
+	if err != nil {
+		return fmt.Errorf("end session: %w", err)
+	}
+	_, err = f.Service.Terminate(ctx, reference.Selection{Session: id, Why: reference.BySingleLogout})
+	if errors.Is(err, reference.ErrUnknown) {
+		return nil
+	}
+	return err
+}
+
+// Login implements reference.Sessions. A sign-on response in place of user and
+// password is believed or not; the session is tied to the provider's before
+// anybody has its token.
+func (f *Federated) Login(ctx context.Context, r reference.LoginRequest) (reference.Grant, error) {
+	response, ok := strings.CutPrefix(r.Password, assertionPrefix)
+	if !ok || r.User != "" {
+		return f.Service.Login(ctx, r)
+	}
+	id, err := f.p.Admit(saml.Wire{Binding: saml.Post, Form: url.Values{"SAMLResponse": {response}}})
+	if err != nil {
+		return reference.Grant{}, fmt.Errorf("log in: %w: %w", reference.ErrCredentials, err)
+	}
+	g, err := f.Service.Login(ctx, reference.LoginRequest{User: id.NameID, Password: f.o.Tickets.issue(id.NameID), Discard: r.Discard})
+	if err != nil {
+		return reference.Grant{}, err
+	}
+	if err := f.p.Enter(ctx, id, g.Session.String()); err != nil {
+		return reference.Grant{}, fmt.Errorf("log in: %w: %w", reference.ErrCredentials, err)
+	}
+	return g, nil
+}
+
+// Renew implements reference.Sessions.
+func (f *Federated) Renew(ctx context.Context, r reference.Presented) (reference.Grant, error) {
+	g, err := f.Service.Renew(ctx, r)
+	return f.within(ctx, g, err)
+}
+
+// Verify implements reference.Sessions.
+func (f *Federated) Verify(ctx context.Context, r reference.Presented) (reference.Grant, error) {
+	g, err := f.Service.Verify(ctx, r)
+	return f.within(ctx, g, err)
+}
+
+// within closes a session that the provider's limit is over.
+func (f *Federated) within(ctx context.Context, g reference.Grant, err error) (reference.Grant, error) {
+	if err != nil || !f.p.Over(g.Session.String()) {
+		return g, err
+	}
+	_, err = f.Service.Terminate(ctx, reference.Selection{Session: g.Session, Why: reference.ByAbsolute})
+	if err != nil && !errors.Is(err, reference.ErrUnknown) {
+		return reference.Grant{}, fmt.Errorf("close session that its provider's has outlived: %w", err)
+	}
+	return reference.Grant{}, fmt.Errorf("verify session: the provider's is over: %w", reference.ErrExpired)
+}
+
+// Logout implements reference.Sessions: everywhere, on the back channel.
+func (f *Federated) Logout(ctx context.Context, r reference.Presented) error {
+	_, err := f.signOut(ctx, r, "")
+	return err
+}
+
+// SignIn implements Federation.
+func (f *Federated) SignIn(_ context.Context, at, relay string) (string, error) {
+	return f.p.SignIn(at, relay)
+}
+
+// SignOut implements Federation.
+func (f *Federated) SignOut(ctx context.Context, r reference.Presented) (Farewell, error) {
+	return f.signOut(ctx, r, f.o.Front)
+}
+
+func (f *Federated) signOut(ctx context.Context, r reference.Presented, front saml.Binding) (Farewell, error) {
+	g, err := f.Verify(ctx, r)
+	if err == nil {
+		err = f.Service.Logout(ctx, r)
+	}
+	if err != nil {
+		return Farewell{}, err
+	}
+	ref := g.Session.String()
+	if front != "" {
+		w, err := f.p.SignOutBy(front, ref, saml.ByUser)
+		if err == nil {
+			return Farewell{Location: w.URL}, nil
+		}
+		return farewell(err), nil
+	}
+	// Out here is out: that the browser has gone stops nothing.
+	return farewell(f.p.SignOut(context.WithoutCancel(ctx), ref, saml.ByUser)), nil
+}
+
+func farewell(err error) Farewell {
+	switch {
+	case err == nil:
+		return Farewell{Everywhere: true}
+	case errors.Is(err, saml.ErrUnknownSession):
+		return Farewell{}
+	}
+	return Farewell{Partial: true}
+}
+
+// Terminate implements Admin. The error is saml.ErrPartial where all that was
+// selected has ended here, and somebody else has not confirmed it.
+func (f *Federated) Terminate(ctx context.Context, sel reference.Selection) (int, error) {
+	refs, err := f.selected(ctx, sel)
+	if err != nil {
+		return 0, fmt.Errorf("terminate sessions: %w", err)
+	}
+	n, err := f.Service.Terminate(ctx, sel)
+	if err != nil {
+		return n, err
+	}
+	return n, f.spread(ctx, refs)
+}
+
+// DisableUser implements Admin. Who has not confirmed the log-out shows in the
+// participant's journal alone: the account is disabled here in any case.
+func (f *Federated) DisableUser(ctx context.Context, user string) error {
+	refs, err := f.selected(ctx, reference.Selection{User: user})
+	if err != nil {
+		return fmt.Errorf("disable user: %w", err)
+	}
+	if err := f.Service.DisableUser(ctx, user); err != nil {
+		return err
+	}
+	_ = f.spread(ctx, refs)
+	return nil
+}
+
+// selected are the sessions that a selection will end and that are tied to the
+// provider. An HTTP session is no session of the provider's.
+func (f *Federated) selected(ctx context.Context, sel reference.Selection) ([]string, error) {
+	var refs []string
+	add := func(ref string) {
+		if _, tied := f.p.Memory.Linked(ref); tied {
+			refs = append(refs, ref)
+		}
+	}
+	switch {
+	case !sel.HTTPSession.IsZero():
+	case !sel.Session.IsZero():
+		add(sel.Session.String())
+	default:
+		all, err := f.Service.List(ctx, sel.User)
+		if err != nil {
+			return nil, err
+		}
+		for i := range all {
+			if all[i].Open() {
+				add(all[i].Ref.String())
+			}
+		}
+	}
+	return refs, nil
+}
+
+// spread tells the provider that sessions have been ended by an administrator,
+// a few at a time.
+func (f *Federated) spread(ctx context.Context, refs []string) error {
+	ctx = context.WithoutCancel(ctx)
+	const few = 8
+	errs := make([]error, len(refs))
+	slots := make(chan struct{}, few)
+	var wg sync.WaitGroup
+	for i, ref := range refs {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if err := f.p.SignOut(ctx, ref, saml.ByAdmin); !errors.Is(err, saml.ErrUnknownSession) {
+				errs[i] = err
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("terminate sessions: %w: %w", saml.ErrPartial, err)
+	}
+	return nil
+}
+
+// Deliver implements Federation.
+func (f *Federated) Deliver(ctx context.Context, d Delivery) (Answer, error) {
+	if d.Path == BackchannelPath {
+		return f.receiveToken(ctx, d), nil
+	}
+	w, err := saml.Received(d.Method, d.Query, d.ContentType, d.Body)
+	if err != nil {
+		return refusedMessage, nil
+	}
+	r, err := f.p.Receive(ctx, w)
+	switch {
+	case err != nil:
+		return refusedMessage, nil
+	case r.Answer == nil:
+		return Answer{Farewell: Farewell{Everywhere: !r.Partial, Partial: r.Partial}}, nil
+	}
+	var a Answer
+	a.Status, a.Location, a.ContentType, a.Body = r.Answer.HTTP(false)
+	return a, nil
+}
+
+// refusedMessage is the answer to a message that is not believed, whatever the
+// reason: who cannot sign needs no help.
+var refusedMessage = Answer{Status: http.StatusBadRequest, ContentType: "text/plain; charset=utf-8", Body: []byte("This log-out message is not good here.\n")}
+
+// receiveToken takes a log-out token (OpenID Connect Back-Channel Logout 2.6
+// to 2.8).
+func (f *Federated) receiveToken(ctx context.Context, d Delivery) Answer {
+	failed := Answer{Status: http.StatusBadRequest, ContentType: "application/json", Body: []byte(`{"error":"invalid_request"}`)}
+	w, err := saml.Received(d.Method, d.Query, d.ContentType, d.Body)
+	if err != nil || f.o.Receiver == nil || len(w.Form["logout_token"]) != 1 {
+		return failed
+	}
+	c, err := f.o.Receiver.Receive(w.Form.Get("logout_token"))
+	if err != nil {
+		return failed
+	}
+	e := saml.Ended{NameID: c.Subject, At: c.Issued(), Until: c.Issued().Add(oidc.Life)}
+	if c.Session != "" {
+		e.Indexes = []string{c.Session}
+	}
+	if err := f.p.EndAll(ctx, e); err != nil {
+		return failed
+	}
+	return Answer{Status: http.StatusOK, ContentType: "application/json", Body: []byte("{}")}
+}
