@@ -34,7 +34,7 @@ type File struct {
 	MaxSessions int               `yaml:"max_sessions" doc:"How many sessions a user may have at once; 0 is no limit."`
 	Accounts    Accounts          `yaml:"accounts" need:"yes" doc:"Accounts to log in with. Two for each member and one more let all scenarios run but one; that one needs 30 besides, and multiples run side by side."`
 	Features    map[string]string `yaml:"features" words:"yes no probe" keys:"log-out open-page end-application return-to-page concurrent-sessions own-sessions change-password end-other-sessions transaction assurance lost-in-crash" doc:"What the farm is able to do: yes must hold, no is not asked for and reported as unsupported, probe is tried and reported as not offered where it is absent. Left out: yes."`
-	Hooks       Hooks             `yaml:"hooks" doc:"Doors into the farm beside HTTP, as shell commands or HTTP requests."`
+	Hooks       Hooks             `yaml:"hooks" doc:"Doors into the farm beside HTTP. Each line is a shell command, or a method and an address such as POST http://127.0.0.1:8099/stop. The input is a JSON object on standard input or in the body; in an address {name} stands for one of its values, and a command finds that as FARMSPEC_NAME in its environment."`
 	MaxWait     Duration          `yaml:"max_wait" doc:"The longest a scenario may wait where time cannot be moved, unless the command line says otherwise."`
 }
 
@@ -162,10 +162,18 @@ type Account struct {
 	Password string `yaml:"password" need:"yes" form:"secret" doc:"env:NAME takes it from the environment, file:PATH from the first line of a file (relative to this one), text: gives it here, for accounts that are worth nothing."`
 }
 
-// Hooks are doors into the farm beside HTTP.
+// Hooks are doors into the farm beside HTTP. Each line is a shell command, or
+// a method and an address: POST http://127.0.0.1:8099/stop. What is asked goes
+// to it as a JSON object, on standard input or in the body, and what is asked
+// for comes back as one.
 type Hooks struct {
-	Processes map[string]Process `yaml:"processes" doc:"How to stop and start the farm's parts: a member's name, service or database."`
-	Clock     Clock              `yaml:"clock" doc:"How to move the farm's time."`
+	Credential string             `yaml:"credential" form:"secret" doc:"A bearer credential that every request of a hook sends, but those to service and admin.url."`
+	Processes  map[string]Process `yaml:"processes" doc:"How to stop and start the farm's parts: a member's name, service or database."`
+	Clock      Clock              `yaml:"clock" doc:"How to move the farm's time."`
+	Service    Service            `yaml:"service" doc:"The session management web service, where it speaks the interface of reference/web/openapi.yaml."`
+	Admin      Admin              `yaml:"admin" doc:"What an administrator does: url and credential of a service that speaks the interface of reference/web/openapi.yaml, or a line for each thing he is able to do."`
+	Database   Database           `yaml:"database" doc:"A look into the common session database, by a query for example."`
+	Keys       Keys               `yaml:"keys" doc:"What holds the keys that seal session tokens."`
 }
 
 // Process stops and starts one part.
@@ -176,5 +184,41 @@ type Process struct {
 
 // Clock moves time.
 type Clock struct {
-	Advance string `yaml:"advance" need:"yes" doc:"A shell command, or POST and an address, that moves the time of every part forward by {seconds}."`
+	Advance string `yaml:"advance" need:"yes" doc:"A shell command, or POST and an address, that moves the time of every part forward by {seconds}; or by {milliseconds}, back as well."`
+	Now     string `yaml:"now" doc:"What answers the session service's time, as {\"now\": MILLISECONDS SINCE 1970}. Left out: our time, as far as it was moved."`
+	Skew    string `yaml:"skew" doc:"What sets the clock of one part, {process}, off from the farm's time by {milliseconds}."`
+}
+
+// Service is the session management web service.
+type Service struct {
+	URL         string            `yaml:"url" need:"yes" doc:"Its base address, without /v1."`
+	Credentials map[string]string `yaml:"credentials" need:"yes" form:"secret" doc:"The bearer credential of each member: env:NAME or file:PATH."`
+}
+
+// Admin is what an administrator does.
+type Admin struct {
+	URL            string `yaml:"url" doc:"Base address of the session service, without /v1."`
+	Credential     string `yaml:"credential" form:"secret" doc:"The administrator's bearer credential for it: env:NAME or file:PATH."`
+	Sessions       string `yaml:"sessions" doc:"What lists the sessions of {user}, of everybody where that is empty, as {\"sessions\": [{ref, user, authenticated_at, closed_at, reason, http_sessions}]}."`
+	EndSession     string `yaml:"end_session" doc:"What ends the session {ref}."`
+	EndHTTPSession string `yaml:"end_http_session" doc:"What ends the HTTP session {id} and no other."`
+	EndUser        string `yaml:"end_user" doc:"What ends every session of {user}."`
+	EndAll         string `yaml:"end_all" doc:"What ends every session."`
+	DisableUser    string `yaml:"disable_user" doc:"What disables the account of {user}."`
+}
+
+// Database is a look into the common session database.
+type Database struct {
+	Rows     string `yaml:"rows" need:"yes" doc:"What shows the rows of {user}, of everybody where that is empty: as sessions of an administrator, each with token: {id, timestamp}."`
+	SetToken string `yaml:"set_token" doc:"What overwrites the token of the row {ref} with token: {id, timestamp}."`
+	Remove   string `yaml:"remove" doc:"What deletes the row {ref} without a trace."`
+	FailNext string `yaml:"fail_next" doc:"What makes the next write of the W3C trace {trace} fail before it is committed."`
+}
+
+// Keys opens and seals session tokens.
+type Keys struct {
+	Open        string `yaml:"open" need:"yes" doc:"What opens sealed, the value of the carrier, and answers {\"token\": {id, timestamp}}, or {} where the farm's keys do not open it."`
+	Seal        string `yaml:"seal" doc:"What seals token: {id, timestamp} as a member would, and answers {\"sealed\": TEXT}."`
+	SealForeign string `yaml:"seal_foreign" doc:"The same, under a key that is not the farm's."`
+	Rotate      string `yaml:"rotate" doc:"What brings in a new key: the first {members} members seal with it, and all open both."`
 }
