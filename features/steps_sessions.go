@@ -51,7 +51,7 @@ const (
 
 func (w *world) registerSessions(s stepper) {
 	s.step(`(\w+) signs in`, w.isSignedIn)
-	s.step(`(\w+) is signed in on (?:her|his) (phone|tablet) as well`, w.isSignedInOn)
+	s.step(`(\w+) (?:is signed|signs) in on (?:her|his) (phone|tablet) as well`, w.isSignedInOn)
 	s.step(`(\w+'s (?:phone|tablet)) visits the `+kindPattern+` on server (\d+)`, w.visits)
 	s.step(`(\w+'s (?:phone|tablet)) is still signed in`, w.currentTokenStillWorks)
 

@@ -215,10 +215,14 @@ func (w *world) refusesOtherAtEachServer(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (w *world) broughtNoToken() error {
+func (w *world) broughtNoToken(ctx context.Context) error {
 	a := w.acts.attempt
 	for _, x := range a.visit.Exchanges {
-		if w.setsToken(x) {
+		good, err := w.setsGoodToken(ctx, x)
+		if err != nil {
+			return err
+		}
+		if good {
 			return w.expect(false, x, "no token with a refusal", sent(true))
 		}
 	}
