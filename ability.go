@@ -27,6 +27,7 @@ var Features = map[string]string{
 	"end-application":     "an application can end its HTTP session and leave the others",
 	"return-to-page":      "log-in leads to the page that was asked for",
 	"tls":                 "browsers reach every member over TLS",
+	"single-log-out":      "a log-out reaches every system that takes part in single sign-on",
 	"concurrent-sessions": "a user may have several sessions at once",
 	"own-sessions":        "users see their own sessions and can end them",
 	"change-password":     "users can change their password",
@@ -55,6 +56,8 @@ func (t *Target) Feature(name string) Support {
 		}
 	case "tls":
 		absent = slices.ContainsFunc(t.Members, func(m Member) bool { return !strings.HasPrefix(m.URL, "https://") })
+	case "single-log-out":
+		absent = t.Hooks.Federation == nil
 	case "concurrent-sessions":
 		absent = t.MaxSessions == 1
 	case "own-sessions":

@@ -33,6 +33,8 @@ type Hooks struct {
 	Clock     ClockHook
 	Database  DatabaseHook
 	Keys      KeyHook
+	// Federation is the circle of single sign-on that the farm takes part in.
+	Federation FederationHook
 	// Fork opens a private farm of the same configuration, for what would
 	// disturb others. Nil: such a scenario runs alone on the shared farm.
 	Fork func(ctx context.Context, v Variation) (*Target, func() error, error)
@@ -49,12 +51,15 @@ const (
 	HookDatabase  = "database"
 	HookKeys      = "keys"
 	HookFork      = "fork"
+
+	HookFederation = "federation"
 )
 
 // HookLevel is the level of observation each hook belongs to.
 var HookLevel = map[string]Level{
 	HookService: Grey, HookAdmin: Grey, HookProcesses: Grey, HookTrace: Grey, HookHolds: Grey,
 	HookClock: White, HookDatabase: White, HookKeys: White, HookFork: Grey,
+	HookFederation: Grey,
 }
 
 // Has reports whether the named hook is offered.
@@ -76,6 +81,8 @@ func (h Hooks) Has(name string) bool {
 		return h.Database != nil
 	case HookKeys:
 		return h.Keys != nil
+	case HookFederation:
+		return h.Federation != nil
 	case HookFork:
 		return h.Fork != nil
 	}
@@ -93,6 +100,9 @@ type Variation struct {
 	Limits *Limits
 	// Replay replaces the answer to spent tokens.
 	Replay Replay
+	// FrontChannel lets a user's log-out go to the identity provider by way of
+	// the browser.
+	FrontChannel bool
 	// Unlimited names an application that is to have no idle time-out.
 	Unlimited string
 }

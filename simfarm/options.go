@@ -11,6 +11,7 @@ import (
 	"github.com/farmspec/farmspec"
 	"github.com/farmspec/farmspec/reference"
 	"github.com/farmspec/farmspec/reference/memstore"
+	"github.com/farmspec/farmspec/reference/saml"
 	"github.com/farmspec/farmspec/reference/sqlstore"
 	"github.com/farmspec/farmspec/reference/web"
 )
@@ -52,6 +53,15 @@ type Options struct {
 	// Failover: empty means Survive. Under Relogin a member that starts again
 	// has forgotten who logged in there, and their sessions end.
 	Failover farmspec.Failover
+
+	// Participants is how many other systems take part in single sign-on and
+	// single log-out with the farm. They are opened beside it, and an identity
+	// provider with them; see Circle. Zero is no federation.
+	Participants int
+	// FrontChannel sends a user's log-out to the provider by way of his browser.
+	FrontChannel bool
+	// SignOnLifetime is how long the provider's sessions last. Zero means 2 hours.
+	SignOnLifetime time.Duration
 
 	// Users may log in from the start.
 	Users []farmspec.User
@@ -108,6 +118,15 @@ type Wrap struct {
 	// Handler may replace what answers HTTP for a member, by its name, or for
 	// the session service.
 	Handler func(process string, h http.Handler) http.Handler
+
+	// Federated may replace what the farm takes part in single log-out by, and
+	// Single what is offered then: local is the service without it.
+	Federated func(*web.FederatedOptions)
+	Single    func(local web.Service, f *web.Federated) (web.Service, web.Federation)
+	// Participant may replace parts of another participant, by its name, and
+	// Provider those of the identity provider.
+	Participant func(name string, o *saml.ParticipantOptions)
+	Provider    func(*saml.ProviderOptions)
 }
 
 // ProfileName is the farm's name in reports:
@@ -141,6 +160,7 @@ func (o Options) withDefaults() Options {
 	fallback(&o.Limits.Absolute, 12*time.Hour)
 	fallback(&o.Limits.HTTPIdle, 20*time.Minute)
 	fallback(&o.Failover, farmspec.Survive)
+	fallback(&o.SignOnLifetime, 2*time.Hour)
 	fallback(&o.Address, loopback)
 	fallback(&o.Version, "devel")
 	if o.Now == nil {
@@ -160,6 +180,9 @@ func fallback[T comparable](v *T, instead T) {
 const maxServers = 1000
 
 func (o Options) check() error {
+	if o.Participants < 0 || o.Participants > maxServers {
+		return fmt.Errorf("open farm: %d participants; want 0 to %d", o.Participants, maxServers)
+	}
 	if o.Servers < 1 || o.Servers > maxServers {
 		return fmt.Errorf("open farm: %d servers; want 1 to %d", o.Servers, maxServers)
 	}

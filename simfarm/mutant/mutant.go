@@ -14,6 +14,7 @@ import (
 
 	"github.com/farmspec/farmspec"
 	"github.com/farmspec/farmspec/reference"
+	"github.com/farmspec/farmspec/reference/saml"
 	"github.com/farmspec/farmspec/reference/web"
 	"github.com/farmspec/farmspec/simfarm"
 )
@@ -71,6 +72,10 @@ func Find(id string) (Fault, error) {
 
 // Both plants two faults in one farm, the second around the first.
 func Both(a, b simfarm.Wrap) simfarm.Wrap {
+	single := a.Single
+	if b.Single != nil {
+		single = b.Single // there is one place for it
+	}
 	return simfarm.Wrap{
 		Service: func(o *reference.Options) {
 			if a.Service != nil {
@@ -105,6 +110,31 @@ func Both(a, b simfarm.Wrap) simfarm.Wrap {
 				h = b.Handler(process, h)
 			}
 			return h
+		},
+		Federated: func(o *web.FederatedOptions) {
+			if a.Federated != nil {
+				a.Federated(o)
+			}
+			if b.Federated != nil {
+				b.Federated(o)
+			}
+		},
+		Single: single,
+		Participant: func(name string, o *saml.ParticipantOptions) {
+			if a.Participant != nil {
+				a.Participant(name, o)
+			}
+			if b.Participant != nil {
+				b.Participant(name, o)
+			}
+		},
+		Provider: func(o *saml.ProviderOptions) {
+			if a.Provider != nil {
+				a.Provider(o)
+			}
+			if b.Provider != nil {
+				b.Provider(o)
+			}
 		},
 	}
 }
