@@ -35,6 +35,7 @@ type Hooks struct {
 	Keys      KeyHook
 	// Federation is the circle of single sign-on that the farm takes part in.
 	Federation FederationHook
+	Logs       LogHook
 	// Fork opens a private farm of the same configuration, for what would
 	// disturb others. Nil: such a scenario runs alone on the shared farm.
 	Fork func(ctx context.Context, v Variation) (*Target, func() error, error)
@@ -53,12 +54,13 @@ const (
 	HookFork      = "fork"
 
 	HookFederation = "federation"
+	HookLogs       = "logs"
 )
 
 // HookLevel is the level of observation each hook belongs to.
 var HookLevel = map[string]Level{
 	HookService: Grey, HookAdmin: Grey, HookProcesses: Grey, HookTrace: Grey, HookHolds: Grey,
-	HookClock: White, HookDatabase: White, HookKeys: White, HookFork: Grey,
+	HookClock: White, HookDatabase: White, HookKeys: White, HookLogs: White, HookFork: Grey,
 	HookFederation: Grey,
 }
 
@@ -81,6 +83,8 @@ func (h Hooks) Has(name string) bool {
 		return h.Database != nil
 	case HookKeys:
 		return h.Keys != nil
+	case HookLogs:
+		return h.Logs != nil
 	case HookFederation:
 		return h.Federation != nil
 	case HookFork:
@@ -285,7 +289,7 @@ type DatabaseHook interface {
 
 // KeyHook holds the farm's keys.
 type KeyHook interface {
-	// Open decrypts what a browser carries. An error means that the farm's keys do not open it.
+	// Open decrypts what a browser carries. ErrRefused: the farm's keys do not open it.
 	Open(sealed string) (PlainToken, error)
 	// Seal encrypts a token as a member would.
 	Seal(t PlainToken) (string, error)

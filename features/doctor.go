@@ -158,7 +158,7 @@ func unreachable(err error) (cause, mend string) {
 	case errors.As(err, &dns):
 		return "its host name is not known", "correct it, or add the name and its IP address to resolve"
 	case errors.As(err, &authority):
-		return "its certificate is from an authority that is not trusted here", "name the authority's certificate in SSL_CERT_FILE"
+		return "its certificate is from an authority that is not trusted here", "name a PEM file with the authority's certificate under ca"
 	case errors.As(err, &name):
 		return "its certificate is for another host", "use the name in the certificate, with resolve where it is not known"
 	case errors.As(err, &invalid):

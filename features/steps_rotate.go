@@ -226,7 +226,10 @@ func (w *world) idsInTokens(_ context.Context) error {
 // plain opens a token with the farm's key.
 func (w *world) plain(t carried) (farmspec.PlainToken, error) {
 	p, err := w.hooks.Keys.Open(t.value)
-	if err != nil {
+	switch {
+	case err != nil && !isRefusal(err):
+		return p, fmt.Errorf("open the token with the farm's key: %w", err)
+	case err != nil:
 		return p, &violation{fmt.Sprintf("expected that the farm's key opens the token; it does not: %v", err)}
 	}
 	w.keepSecret(p.ID)

@@ -47,7 +47,7 @@ type keyHook struct{ *keys }
 func (h keyHook) Open(sealed string) (farmspec.PlainToken, error) {
 	t, err := (*h.first.Load()).Open(sealed)
 	if err != nil {
-		return farmspec.PlainToken{}, fmt.Errorf("open token: %w", err)
+		return farmspec.PlainToken{}, fmt.Errorf("open token: %w: %w", farmspec.ErrRefused, err)
 	}
 	return plain(t), nil
 }

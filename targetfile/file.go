@@ -11,6 +11,8 @@ type File struct {
 	Members  []MemberEntry     `yaml:"members" need:"yes" doc:"The web servers of the farm, each at its own address, not through a balancer. Two or more show that they share sessions."`
 	Resolve  map[string]string `yaml:"resolve" doc:"IP addresses of host names that no name server knows, such as members on one machine."`
 
+	CA string `yaml:"ca" doc:"A PEM file, relative to this one, with the certificates of the authorities that may vouch for the members over https. Left out: those that this machine trusts."`
+
 	Carrier    Carrier  `yaml:"carrier" need:"yes" doc:"How the browser carries its session."`
 	Companions []string `yaml:"companions" doc:"Cookies that a browser needs beside the session's: CSRF, affinity, one for each application."`
 	Handoff    Handoff  `yaml:"handoff" doc:"How one member passes the session to another by a redirect. Left out: none, members share the cookie."`

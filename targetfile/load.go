@@ -1,6 +1,7 @@
 package targetfile
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -90,6 +91,7 @@ func (s *Source) build(dir string) {
 		}
 		t.Resolve[name] = ip
 	}
+	s.authorities(dir)
 	s.carrier()
 	s.promises()
 	s.login()
@@ -101,6 +103,28 @@ func (s *Source) build(dir string) {
 	}
 	s.accounts(dir)
 	s.hooks(dir)
+}
+
+// authorities reads the certificates that the file names.
+func (s *Source) authorities(dir string) {
+	path := s.File.CA
+	if path == "" {
+		return
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(dir, path)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		s.d.at("ca", "write the path of a PEM file, relative to this one", "ca: %s cannot be read", path)
+		return
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		s.d.at("ca", "name a file with -----BEGIN CERTIFICATE----- in it", "ca: %s has no certificate", path)
+		return
+	}
+	s.Target.RootCAs = pool
 }
 
 // members checks the servers' addresses and finds the topology.
