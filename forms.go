@@ -61,6 +61,29 @@ func Links(x *Exchange) []string {
 	return all
 }
 
+// PolicyOf returns the referrer policy that a page sets for itself by header
+// or <meta>; or that of its first reference to another origin, where each such
+// reference has a policy of its own; or "".
+func PolicyOf(x *Exchange) ReferrerPolicy {
+	p := parsePage(x)
+	if p.policy != "" {
+		return p.policy
+	}
+	var first ReferrerPolicy
+	for n := range p.elements() {
+		to := p.ref(or(attr(n, "href"), attr(n, "src")))
+		if to == nil || to.Scheme != "http" && to.Scheme != "https" || sameOrigin(p.url, to) {
+			continue
+		}
+		own := p.elementPolicy(n)
+		if own == "" {
+			return ""
+		}
+		first = ReferrerPolicy(or(string(first), string(own)))
+	}
+	return first
+}
+
 // page is a document as far as this browser understands one: no scripts run.
 type page struct {
 	doc    *html.Node // nil if it is no HTML

@@ -299,3 +299,16 @@ type KeyHook interface {
 	// first i members seal with the new key, and all open both.
 	Rotate(ctx context.Context, members int) error
 }
+
+// CipherHook is what a [KeyHook] implements as well where the farm says what
+// it seals tokens with.
+type CipherHook interface {
+	// Cipher names cipher, key length and mode, for example AES-256-GCM.
+	Cipher() string
+}
+
+// LogHook reads what the farm's parts have written down for people.
+type LogHook interface {
+	// Read returns the text of each log, by the name of its part.
+	Read(ctx context.Context) (map[string]string, error)
+}

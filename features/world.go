@@ -194,7 +194,7 @@ func (w *world) fork(ctx context.Context, v farmspec.Variation) error {
 func (w *world) use(t *farmspec.Target) {
 	w.target, w.hooks = t, t.Hooks
 	if order(w.judge.Level) < order(farmspec.White) {
-		w.hooks.Clock, w.hooks.Database, w.hooks.Keys = nil, nil, nil
+		w.hooks.Clock, w.hooks.Database, w.hooks.Keys, w.hooks.Logs = nil, nil, nil, nil
 	}
 	if order(w.judge.Level) < order(farmspec.Grey) {
 		w.hooks.Service, w.hooks.Admin, w.hooks.Processes, w.hooks.Trace, w.hooks.Holds = nil, nil, nil, nil, nil

@@ -69,6 +69,9 @@ const (
 // which is crypto/rand.Reader outside of tests.
 func NewCodec(ring *KeyRing, rand io.Reader) *Codec { return &Codec{ring: ring, rand: rand} }
 
+// Cipher names what tokens are sealed with.
+func (c *Codec) Cipher() string { return "AES-256-GCM" }
+
 // Seal seals a token for the browser. Sealing twice gives two different texts.
 // It fails where the ring is empty or the random source fails.
 func (c *Codec) Seal(t Token) (string, error) {

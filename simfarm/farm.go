@@ -153,6 +153,9 @@ func (f *Farm) open(ctx context.Context) error {
 	}
 	f.admin = f.secrets["administrator"]
 	delete(f.secrets, "administrator")
+	if o.Wrap.Credentials != nil {
+		o.Wrap.Credentials(f.secrets)
+	}
 
 	open, durable, err := o.opener()
 	if err != nil {
@@ -184,6 +187,7 @@ func (f *Farm) open(ctx context.Context) error {
 func (f *Farm) listen(ctx context.Context, memberNames []string) error {
 	next := f.o.Port
 	take := func(p *process, host string) (err error) {
+		p.wrap = f.o.Wrap.Listen
 		if f.authority != nil {
 			if p.tls, err = f.authority.config(p.name, Domain, p.name+"."+Domain, p.name+".localhost"); err != nil {
 				return err

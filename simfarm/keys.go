@@ -105,3 +105,11 @@ func (h keyHook) Rotate(_ context.Context, members int) error {
 	h.rolling = members < len(h.members)
 	return nil
 }
+
+// Cipher is what the first member's sealer says of itself, or "".
+func (h keyHook) Cipher() string {
+	if c, ok := (*h.first.Load()).(farmspec.CipherHook); ok {
+		return c.Cipher()
+	}
+	return ""
+}

@@ -118,6 +118,12 @@ type Wrap struct {
 	// Handler may replace what answers HTTP for a member, by its name, or for
 	// the session service.
 	Handler func(process string, h http.Handler) http.Handler
+	// Listen may replace how a part takes connections. Where the farm speaks
+	// TLS, over is the listener with it and plain the one below; else both are one.
+	Listen func(process string, plain, over net.Listener) net.Listener
+	// Credentials may change what members show the session service and each
+	// other, by member, before any part starts.
+	Credentials func(secrets map[string]string)
 
 	// Federated may replace what the farm takes part in single log-out by, and
 	// Single what is offered then: local is the service without it.

@@ -26,8 +26,9 @@ type process struct {
 	// alive before it touches anything that outlives the process.
 	fresh func(alive func() bool) (http.Handler, error)
 
-	// tls is how it listens; nil is plain HTTP.
-	tls *tls.Config
+	// tls is how it listens; nil is plain HTTP. wrap may replace the listener.
+	tls  *tls.Config
+	wrap func(process string, plain, over net.Listener) net.Listener
 
 	mu   sync.Mutex
 	addr string // fixed by the first listen
@@ -120,7 +121,6 @@ func (p *process) start(ctx context.Context) error {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
 	r.srv = &http.Server{
-		TLSConfig:         p.tls.Clone(),
 		Handler:           r.counted(h),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
@@ -129,14 +129,17 @@ func (p *process) start(ctx context.Context) error {
 	}
 	p.run = r
 	ln := p.ln
+	if p.tls != nil {
+		config := p.tls.Clone()
+		config.NextProtos = []string{"h2", "http/1.1"}
+		ln = tls.NewListener(ln, config)
+	}
+	if p.wrap != nil {
+		ln = p.wrap(p.name, p.ln, ln)
+	}
 	go func() {
 		defer close(r.served)
-		// Either ends with the listener.
-		if p.tls != nil {
-			_ = r.srv.ServeTLS(ln, "", "")
-			return
-		}
-		_ = r.srv.Serve(ln)
+		_ = r.srv.Serve(ln) // ends with the listener
 	}()
 	return nil
 }

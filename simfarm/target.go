@@ -70,7 +70,7 @@ func (f *Farm) Target() *farmspec.Target {
 		t.Assurance = farmspec.AssuranceOf(t.Limits)
 	}
 	if !o.Unobserved {
-		t.Hooks.Trace, t.Hooks.Holds = f.recorder, f.holds
+		t.Hooks.Trace, t.Hooks.Holds, t.Hooks.Logs = f.recorder, f.holds, logHook{f.recorder}
 	}
 	for _, m := range t.Members {
 		t.Resolve[hostOf(m.URL)] = f.reachedAt()

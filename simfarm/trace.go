@@ -2,7 +2,9 @@ package simfarm
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -81,4 +83,33 @@ func (r *recorder) Messages(_ context.Context, trace string) ([]farmspec.Message
 		return messages, nil
 	}
 	return nil, nil
+}
+
+// logHook is the farm's farmspec.LogHook: what its parts report, as lines of
+// text. The farm writes no other log.
+type logHook struct{ *recorder }
+
+func (h logHook) Read(context.Context) (map[string]string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	logs := make(map[string]*strings.Builder)
+	for trace, messages := range h.traces {
+		for _, m := range *messages {
+			part := m.From
+			if m.Op == farmspec.OpReceive {
+				part = m.To
+			}
+			b := logs[part]
+			if b == nil {
+				b = new(strings.Builder)
+				logs[part] = b
+			}
+			fmt.Fprintf(b, "%s %s %s %s to %s ok=%t %s\n", m.At.Format(time.RFC3339Nano), trace, m.From, m.Op, m.To, m.OK, m.Detail)
+		}
+	}
+	texts := make(map[string]string, len(logs))
+	for part, b := range logs {
+		texts[part] = b.String()
+	}
+	return texts, nil
 }
