@@ -30,7 +30,7 @@ func main() {
 
 func run(ctx context.Context) (err error) {
 	rounds := flag.Int("rounds", 6, "rounds of each case, in turns; six or more for an interval of 95 %")
-	each := flag.Duration("time", 200*time.Millisecond, "about how long a round of a case takes")
+	total := flag.Duration("time", time.Minute, "about how long all of it takes, without the start of servers")
 	only := flag.String("only", "", "regular expression: the names of the cases to measure (default all)")
 	out := flag.String("out", "", "folder for bench.json and bench.txt, which benchstat reads (default none)")
 	flag.Parse()
@@ -38,7 +38,7 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("--only: %w", err)
 	}
-	if flag.NArg() > 0 || *rounds < 1 || *each <= 0 {
+	if flag.NArg() > 0 || *rounds < 1 || *total <= 0 {
 		return fmt.Errorf("want flags only, with --rounds and --time above zero; see --help")
 	}
 	h, err := newHost()
@@ -46,9 +46,13 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
-	o := speed.Options{Cases: slices.Concat(speed.Standard(), libraries(), h.servers()), Goals: slices.Concat(speed.Goals(), goals()), Rounds: *rounds, Time: *each,
+	o := speed.Options{Cases: slices.Concat(speed.Standard(), libraries(), h.servers()), Goals: slices.Concat(speed.Goals(), goals()), Rounds: *rounds,
 		Progress: func(step, of int, name string) { fmt.Fprintf(os.Stderr, "\r\x1b[K%d/%d %s", step+1, of, name) }}
 	o.Cases = slices.DeleteFunc(o.Cases, func(c speed.Case) bool { return !pattern.MatchString(c.Name) })
+	if len(o.Cases) == 0 {
+		return fmt.Errorf("--only %q matches no case", *only)
+	}
+	o.Time = *total / time.Duration(*rounds*len(o.Cases))
 	result, err := speed.Run(ctx, o)
 	fmt.Fprint(os.Stderr, "\r\x1b[K")
 	if err != nil {

@@ -46,7 +46,7 @@ Exit codes: 0 conformant, 1 nonconformant, 2 inconclusive or incomplete,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError(fmt.Errorf("%w%s\nsee `%s --help`", err, flagHint(c, err), c.CommandPath()))
 	})
-	root.AddCommand(newRun(), newDoctor(), newInit(), newList(), newMutants(), newCompare(), newServe(), newLoad(), newBaseline(), newBundle(), newVerify())
+	root.AddCommand(newRun(), newDoctor(), newInit(), newList(), newMutants(), newCompare(), newServe(), newLoad(), newBench(), newBaseline(), newBundle(), newVerify())
 	return root
 }
 
