@@ -206,7 +206,8 @@ type Admin struct {
 	EndHTTPSession string `yaml:"end_http_session" doc:"What ends the HTTP session {id} and no other."`
 	EndUser        string `yaml:"end_user" doc:"What ends every session of {user}."`
 	EndAll         string `yaml:"end_all" doc:"What ends every session."`
-	DisableUser    string `yaml:"disable_user" doc:"What disables the account of {user}."`
+	DisableUser    string `yaml:"disable_user" doc:"What disables the account of {user} and ends every session of it."`
+	EnableUser     string `yaml:"enable_user" doc:"What lets {user} log in again."`
 }
 
 // Database is a look into the common session database.

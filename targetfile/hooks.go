@@ -77,7 +77,7 @@ func (s *Source) hooks(dir string) {
 func (s *Source) admin(dir string, way *door) {
 	d, a := s.d, s.File.Hooks.Admin
 	recipes := map[string]string{
-		"sessions": a.Sessions, "end_session": a.EndSession, "end_http_session": a.EndHTTPSession, "end_user": a.EndUser, "end_all": a.EndAll, "disable_user": a.DisableUser}
+		"sessions": a.Sessions, "end_session": a.EndSession, "end_http_session": a.EndHTTPSession, "end_user": a.EndUser, "end_all": a.EndAll, "disable_user": a.DisableUser, "enable_user": a.EnableUser}
 	s.lines("hooks.admin", recipes)
 	credential := s.secret(dir, "hooks.admin.credential", a.Credential)
 	given := false
@@ -279,6 +279,10 @@ func (a serviceAdmin) DisableUser(ctx context.Context, user string) error {
 	return a.post(ctx, "disable", input{"user": user})
 }
 
+func (a serviceAdmin) EnableUser(ctx context.Context, user string) error {
+	return a.post(ctx, "enable", input{"user": user})
+}
+
 func (a serviceAdmin) post(ctx context.Context, action string, what input) error {
 	body, err := json.Marshal(what)
 	if err != nil {
@@ -344,6 +348,13 @@ func (a recipeAdmin) EndAll(ctx context.Context) error { return a.end(ctx, a.Adm
 func (a recipeAdmin) DisableUser(ctx context.Context, user string) error {
 	if err := a.do(ctx, a.Admin.DisableUser, input{"user": user}, nil); err != nil {
 		return fmt.Errorf("disable %s: %w", user, err)
+	}
+	return nil
+}
+
+func (a recipeAdmin) EnableUser(ctx context.Context, user string) error {
+	if err := a.do(ctx, a.Admin.EnableUser, input{"user": user}, nil); err != nil {
+		return fmt.Errorf("enable %s: %w", user, err)
 	}
 	return nil
 }
