@@ -169,6 +169,8 @@ type AdminHook interface {
 	EndAll(ctx context.Context) error
 	// DisableUser ends all sessions of a user and keeps him out (ASVS 7.4.2).
 	DisableUser(ctx context.Context, user string) error
+	// EnableUser lets him in again; sessions that were ended stay ended.
+	EnableUser(ctx context.Context, user string) error
 }
 
 // Process names besides those of the members.

@@ -27,7 +27,7 @@ type endingScene struct {
 }
 
 func (w *world) registerEnding(s stepper) {
-	s.step(`(\w+) has a copy of (\w+)'s token`, w.hasCopy)
+	s.step(`(\w+) has a copy of `+whoPattern+`'s token`, w.hasCopy)
 	s.step(`(\w+)'s browser is given (\w+)'s current token`, w.isGivenToken)
 	s.step(`(\w+) presents the (?:copy|planted token)`, w.presentsCopy)
 	s.step(`the copy is refused at every server`, w.copyRefusedAtEveryServer)

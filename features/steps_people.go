@@ -28,7 +28,7 @@ func (w *world) registerPeople(s stepper) {
 	s.step(`(\w+) visits the `+kindPattern+` on server (\d+)`, w.visits)
 	s.step(`(\w+) asks server (\d+) for the `+kindPattern+` on server (\d+)`, w.asks)
 	s.step(`(\w+) reloads the page`, w.reloads)
-	s.step(`(\w+) logs out`, w.logsOut)
+	s.step(whoPattern+` logs out`, w.logsOut)
 	s.step(`(\w+) signs in again`, w.signsInAgain)
 	s.step(`(\w+) presents (\w+)'s (current|earlier|first) token`, w.presentsToken)
 	s.step(`(\w+) presents (\w+)'s (current|earlier|first) token to server (\d+)`, w.presentsTokenTo)

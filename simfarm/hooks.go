@@ -169,6 +169,10 @@ func (h adminHook) DisableUser(ctx context.Context, user string) error {
 	return refused(h.c.DisableUser(ctx, user))
 }
 
+func (h adminHook) EnableUser(ctx context.Context, user string) error {
+	return refused(h.c.EnableUser(ctx, user))
+}
+
 func (h adminHook) end(ctx context.Context, s reference.Selection) error {
 	_, err := h.c.Terminate(ctx, s)
 	return refused(err)
