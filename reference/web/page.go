@@ -106,10 +106,18 @@ func (v *visit) pageData(name, title string, content any) pageData {
 	if d.HandedOff {
 		d.Strip = strings.TrimSpace(v.params.ID + " " + v.params.Timestamp + " " + v.params.Sealed)
 	}
-	if d.User != "" && v.fresh != "" {
-		d.Lived = (time.Duration(v.grant.Token.Timestamp-v.presented.Timestamp) * time.Millisecond).String()
+	if d.User != "" {
+		d.Lived = v.lived()
 	}
 	return d
+}
+
+// lived is how long the token lived that the request replaced; "" where it replaced none.
+func (v *visit) lived() string {
+	if v.fresh == "" {
+		return ""
+	}
+	return (time.Duration(v.grant.Token.Timestamp-v.presented.Timestamp) * time.Millisecond).String()
 }
 
 // render makes a page and, once it is whole, has it written.

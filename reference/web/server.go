@@ -80,7 +80,9 @@ type Server struct {
 	base     string // path of the base address, "" or "/1"
 	cookie   string
 	params   Params
-	policy   string // Content-Security-Policy
+	policy   []string // Content-Security-Policy
+	watched  bool     // false for Silent: then nothing is spent on details
+	overTLS  bool     // browsers come by https
 	own      map[string]Page
 	plain    map[string]plainRoute
 	made     map[string]*atomic.Int64 // how often each dynamic page was made
@@ -128,6 +130,7 @@ func newServer(c ServerConfig) (*Server, error) {
 	if c.Observer == nil {
 		c.Observer = reference.Silent{}
 	}
+	_, silent := c.Observer.(reference.Silent)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -148,8 +151,9 @@ func newServer(c ServerConfig) (*Server, error) {
 	s := &Server{
 		ServerConfig: c, self: self, host: canonicalHost(u.Scheme, u.Host), base: u.Path,
 		cookie: c.Farm.CookieName(), params: c.Farm.Handoff.Params(),
-		policy: contentPolicy(c.Farm),
-		made:   make(map[string]*atomic.Int64),
+		policy: []string{contentPolicy(c.Farm)}, overTLS: schemeOf(self) == "https",
+		watched: !silent,
+		made:    make(map[string]*atomic.Int64),
 		own: map[string]Page{
 			HomePath:   {Member: c.Name, Path: HomePath, Kind: HTML, View: home, Title: "Home"},
 			WhoamiPath: {Member: c.Name, Path: WhoamiPath, Kind: HTML, View: whoami, Title: "Who am I?"},
@@ -273,7 +277,13 @@ var (
 	noStore    = []string{"no-store"}
 	noSniff    = []string{"nosniff"}
 	noReferrer = []string{"no-referrer"}
-	textHTML   = []string{"text/html; charset=utf-8"}
+	// A day, because names under localhost are everybody's: browsers that were
+	// told to come by TLS for longer would miss the next farm without it.
+	onlyTLS   = []string{"max-age=86400"}
+	textHTML  = []string{"text/html; charset=utf-8"}
+	textPlain = []string{"text/plain; charset=utf-8"}
+
+	seeLocation = []byte("See the Location header.\n")
 )
 
 // ServeHTTP answers a browser, or another member.
@@ -282,7 +292,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h["Cache-Control"] = noStore
 	h["X-Content-Type-Options"] = noSniff
 	h["Referrer-Policy"] = noReferrer
-	h["Content-Security-Policy"] = []string{s.policy}
+	h["Content-Security-Policy"] = s.policy
+	if s.overTLS {
+		h["Strict-Transport-Security"] = onlyTLS
+	}
 
 	v := &visit{Server: s, w: w, r: r, ctx: r.Context()}
 	if trace := traceOf(r.Header); trace != "" {
@@ -333,7 +346,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v.page = page
-	v.note("receive", s.Name, r.Method+" "+v.path, nil)
+	if s.watched {
+		v.note("receive", s.Name, r.Method+" "+v.path, nil)
+	}
 	if page.Member == s.Name {
 		v.serve()
 	} else {

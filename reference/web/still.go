@@ -33,17 +33,17 @@ type stillKey struct {
 // still answers an admitted request with a page whose content is the same for
 // everybody; the new token travels with it.
 func (v *visit) still(name, title string, content any) error {
-	d := v.pageData(name, title, content)
-	key := stillKey{d.Path, d.HandedOff, d.Lived != ""}
+	lived := v.lived()
+	key := stillKey{v.path, v.handedOff, lived != ""}
 	made, ok := v.stills.Load(key)
 	if !ok {
-		empty := d
-		empty.User = string(userGap)
+		d := v.pageData(name, title, content)
+		d.User = string(userGap)
 		if key.lived {
-			empty.Lived = string(livedGap)
+			d.Lived = string(livedGap)
 		}
 		var b bytes.Buffer
-		if err := templates[name].ExecuteTemplate(&b, "layout", empty); err != nil {
+		if err := templates[name].ExecuteTemplate(&b, "layout", d); err != nil {
 			return fmt.Errorf("make page %s: %w", v.path, err)
 		}
 		made, _ = v.stills.LoadOrStore(key, newStill(b.String()))
@@ -51,7 +51,7 @@ func (v *visit) still(name, title string, content any) error {
 	b := pageBuffers.Get().(*bytes.Buffer)
 	defer pageBuffers.Put(b)
 	b.Reset()
-	made.(*still).fill(b, template.HTMLEscapeString(d.User), d.Lived)
+	made.(*still).fill(b, template.HTMLEscapeString(v.grant.User), lived)
 	v.respond(http.StatusOK, textHTML, b.Bytes())
 	return nil
 }

@@ -116,7 +116,9 @@ func (v *visit) redirect(to Member, params string) {
 	if !v.safe() {
 		status = http.StatusTemporaryRedirect
 	}
-	v.note("redirect", "browser", "to "+to.Name, nil)
+	if v.watched {
+		v.note("redirect", "browser", "to "+to.Name, nil)
+	}
 	v.see(status, to.URL+v.raw+"?"+query)
 }
 
@@ -332,8 +334,10 @@ func (v *visit) safe() bool { return v.r.Method == http.MethodGet || v.r.Method 
 
 // allow answers 405 to a method that is not listed.
 func (v *visit) allow(methods string) bool {
-	if slices.Contains(strings.Split(methods, ", "), v.r.Method) {
-		return true
+	for m := range strings.SplitSeq(methods, ", ") {
+		if m == v.r.Method {
+			return true
+		}
 	}
 	v.w.Header().Set("Allow", methods)
 	v.notice(http.StatusMethodNotAllowed, "Not like this", "This page does not answer to that method.")
@@ -385,7 +389,9 @@ func (v *visit) notFound() {
 // respond answers an admitted request.
 func (v *visit) respond(status int, contentType []string, body []byte) {
 	v.prepare()
-	v.note("respond", "browser", fmt.Sprintf("%d %s", status, v.path), nil)
+	if v.watched {
+		v.note("respond", "browser", fmt.Sprintf("%d %s", status, v.path), nil)
+	}
 	v.write(status, contentType, body)
 }
 
@@ -398,7 +404,7 @@ func (v *visit) prepare() {
 func (v *visit) write(status int, contentType []string, body []byte) {
 	h := v.w.Header()
 	if contentType == nil {
-		contentType = []string{"text/plain; charset=utf-8"}
+		contentType = textPlain
 	}
 	h["Content-Type"] = contentType
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
@@ -411,7 +417,7 @@ func (v *visit) write(status int, contentType []string, body []byte) {
 // see redirects. The body is the same whatever the address, and the same size.
 func (v *visit) see(status int, to string) {
 	v.w.Header().Set("Location", to)
-	v.write(status, nil, []byte("See the Location header.\n"))
+	v.write(status, nil, seeLocation)
 }
 
 // form reads a form post within bounds; nil where it is none.
