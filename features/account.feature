@@ -82,8 +82,8 @@ Feature: Users look after their own account
       And Ada is signed in on her phone as well
       And Mallory has a copy of Ada's phone's token
       When Ada changes her password and ends her other sessions
-      Then the copy is refused at every server
-      And Ben is still signed in
+      Then Ben is still signed in
+      And the copy is refused at every server
 
   Rule: What is highly sensitive takes the password once more
 

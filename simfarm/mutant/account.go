@@ -66,17 +66,9 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "M603", Name: "who ends her other sessions ends this one as well", Violates: []string{"ASVS-7.5.2"},
-			Convicts: []string{"account.sessions-ended"}, Level: farmspec.Black,
-			Plant: accounts(func(s web.Service, a *accountWith) {
-				a.endOwn = func(ctx context.Context, c reference.Confirmed, which reference.ID) (int, error) {
-					n, err := s.EndOwn(ctx, c, which)
-					if err == nil && which.IsZero() {
-						_, err = s.Terminate(ctx, reference.Selection{Session: c.Session})
-					}
-					return n, err
-				}
-			}),
+			ID: "M603", Name: "a session that its user has ended is refused by the server where he did so, and by no other", Violates: []string{"ASVS-7.5.2"},
+			Convicts: []string{"account.sessions-ended"}, Level: farmspec.Black, Precedent: "Spring Session issue 127",
+			Plant: member(func(c *web.ServerConfig) { c.Sessions = &endsHere{Sessions: c.Sessions} }),
 		},
 		Fault{
 			ID: "M604", Name: "an open session is enough to end the others", Violates: []string{"ASVS-7.5.2"},
@@ -273,6 +265,45 @@ func endsUnasked(ctx context.Context, s web.Service, c reference.Confirmed, whic
 		}
 	}
 	return n, err
+}
+
+// endsHere keeps a list of its own of the sessions that users ended.
+type endsHere struct {
+	reference.Sessions
+	gone sync.Map // reference to bool
+}
+
+func (s *endsHere) Own(ctx context.Context, session reference.ID) (own []reference.SecuritySession, err error) {
+	all, err := s.Sessions.Own(ctx, session)
+	for _, row := range all {
+		if _, gone := s.gone.Load(row.Ref); !gone {
+			own = append(own, row)
+		}
+	}
+	return own, err
+}
+
+func (s *endsHere) EndOwn(ctx context.Context, c reference.Confirmed, which reference.ID) (n int, err error) {
+	if err := s.Confirm(ctx, c); err != nil {
+		return 0, err
+	}
+	own, err := s.Own(ctx, c.Session)
+	for _, row := range own {
+		if row.Ref == which || which.IsZero() && row.Ref != c.Session {
+			s.gone.Store(row.Ref, true)
+			n++
+		}
+	}
+	return n, err
+}
+
+func (s *endsHere) Renew(ctx context.Context, r reference.Presented) (reference.Grant, error) {
+	if g, err := s.Verify(ctx, r); err == nil {
+		if _, gone := s.gone.Load(g.Session); gone {
+			return reference.Grant{}, reference.ErrClosed
+		}
+	}
+	return s.Sessions.Renew(ctx, r)
 }
 
 // changesUnasked changes a password without comparing the given one, where
