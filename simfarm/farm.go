@@ -61,7 +61,8 @@ type Farm struct {
 	db        *database
 	ownsStore bool
 	transport *http.Transport
-	authority *authority // nil without TLS
+	authority *authority  // nil without TLS
+	circle    *federation // nil without participants
 	web       web.Farm
 
 	// Credentials of the session API, by member, and the administrator's.
@@ -169,6 +170,9 @@ func (f *Farm) open(ctx context.Context) error {
 	if durable {
 		f.db.reopen = open
 	}
+	if f.circle, err = newFederation(f); err != nil {
+		return err
+	}
 	if err := f.listen(ctx, memberNames); err != nil {
 		return err
 	}
@@ -215,7 +219,10 @@ func (f *Farm) listen(ctx context.Context, memberNames []string) error {
 		}
 	}
 	f.service = &process{name: farmspec.ServiceProcess, fresh: f.freshService}
-	return take(f.service, loopback)
+	if err := take(f.service, loopback); err != nil {
+		return err
+	}
+	return f.circle.listenAt(take)
 }
 
 // describe names the members, now that their ports are known.
@@ -230,6 +237,7 @@ func (f *Farm) describe(memberNames []string) error {
 	}
 	f.web = web.Farm{
 		Directory: d,
+		Cookie:    f.o.Cookie,
 		Topology:  web.Topology(f.o.Topology),
 		Handoff:   web.Handoff(f.o.Handoff),
 		Rotation:  reference.Rotation(f.o.Rotation),
@@ -237,6 +245,7 @@ func (f *Farm) describe(memberNames []string) error {
 	if f.o.Topology == farmspec.SharedDomain {
 		f.web.Domain = Domain
 	}
+	f.circle.describe(members)
 	return nil
 }
 
@@ -267,6 +276,9 @@ func (f *Farm) CA() []byte {
 	return slices.Clone(f.authority.pem)
 }
 
+// AdminSecret is the administrator's bearer credential for the session API.
+func (f *Farm) AdminSecret() string { return f.admin }
+
 // processes lists the parts that listen, the ones others need first.
 func (f *Farm) processes() []*process {
 	var all []*process
@@ -277,7 +289,7 @@ func (f *Farm) processes() []*process {
 	if f.front != nil {
 		all = append(all, f.front)
 	}
-	return all
+	return append(all, f.circle.processes()...)
 }
 
 func (f *Farm) freshService(alive func() bool) (http.Handler, error) {
@@ -293,6 +305,10 @@ func (f *Farm) freshService(alive func() bool) (http.Handler, error) {
 		Users:       f.users,
 		Observer:    f.observer(alive),
 	}
+	tickets := &web.Tickets{Accounts: f.users}
+	if f.circle != nil {
+		o.Users = tickets
+	}
 	if f.o.Wrap.Service != nil {
 		f.o.Wrap.Service(&o)
 	}
@@ -305,8 +321,12 @@ func (f *Farm) freshService(alive func() bool) (http.Handler, error) {
 	if f.o.Wrap.API != nil {
 		offered = f.o.Wrap.API(offered)
 	}
+	offered, single, err := f.circle.federate(offered, tickets, lifeline{f.transport, alive})
+	if err != nil {
+		return nil, err
+	}
 	return f.wrapped(farmspec.ServiceProcess, web.NewAPI(offered, web.APIOptions{
-		Credentials: f.secrets, AdminSecret: f.admin, Observer: o.Observer,
+		Credentials: f.secrets, AdminSecret: f.admin, Observer: o.Observer, Federation: single,
 	})), nil
 }
 
@@ -329,6 +349,9 @@ func (f *Farm) freshMember(i int, name string, alive func() bool) (http.Handler,
 	if f.o.AdminPassword != "" {
 		c.Admin = web.NewAdminClient(web.ClientOptions{URL: f.ServiceURL(), Secret: f.admin, Transport: reach, Timeout: callTimeout})
 		c.AdminSecret = f.o.AdminPassword
+	}
+	if f.circle != nil {
+		c.Federation = web.NewFederationClient(web.ClientOptions{URL: f.ServiceURL(), Secret: f.secrets[name], Transport: reach, Timeout: callTimeout})
 	}
 	if f.o.Failover == farmspec.Relogin {
 		if err := f.forget(name); err != nil {
@@ -554,6 +577,7 @@ func (f *Farm) Fork(ctx context.Context, v farmspec.Variation) (*farmspec.Target
 	if v.Replay != "" {
 		o.Replay = v.Replay
 	}
+	o.FrontChannel = o.FrontChannel || v.FrontChannel
 	if v.Unlimited != "" {
 		o.Limits.AppIdle = maps.Clone(o.Limits.AppIdle)
 		if o.Limits.AppIdle == nil {

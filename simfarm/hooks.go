@@ -10,6 +10,7 @@ import (
 
 	"github.com/farmspec/farmspec"
 	"github.com/farmspec/farmspec/reference"
+	"github.com/farmspec/farmspec/reference/saml"
 	"github.com/farmspec/farmspec/reference/web"
 )
 
@@ -175,6 +176,9 @@ func (h adminHook) EnableUser(ctx context.Context, user string) error {
 
 func (h adminHook) end(ctx context.Context, s reference.Selection) error {
 	_, err := h.c.Terminate(ctx, s)
+	if errors.Is(err, saml.ErrPartial) {
+		return fmt.Errorf("%w: %w", farmspec.ErrPartial, err)
+	}
 	return refused(err)
 }
 

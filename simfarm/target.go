@@ -75,6 +75,10 @@ func (f *Farm) Target() *farmspec.Target {
 	for _, m := range t.Members {
 		t.Resolve[hostOf(m.URL)] = f.reachedAt()
 	}
+	if f.circle != nil {
+		t.Hooks.Federation = f.circle
+		f.circle.resolve(t.Resolve)
+	}
 	slowOn := f.members[min(1, len(f.members)-1)].name // a second server, where there is one
 	ends := make(map[string]string)
 	for _, p := range f.web.Directory.Pages() {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/farmspec/farmspec/reference"
 	"github.com/farmspec/farmspec/reference/oidc"
@@ -17,9 +18,9 @@ import (
 
 // Tickets is a Directory for a service that takes part in single sign-on: who
 // is known by an assertion gets in by a ticket, good once, in place of a
-// password. Everybody else is asked of Users.
+// password. Everybody else is asked of Accounts.
 type Tickets struct {
-	Users  reference.Directory
+	reference.Accounts
 	issued sync.Map // ticket to user
 }
 
@@ -28,7 +29,7 @@ func (t *Tickets) Authenticate(ctx context.Context, user, password string) error
 	if who, ok := t.issued.LoadAndDelete(password); ok && who == user && user != "" {
 		return nil
 	}
-	return t.Users.Authenticate(ctx, user, password)
+	return t.Accounts.Authenticate(ctx, user, password)
 }
 
 func (t *Tickets) issue(user string) string {
@@ -289,6 +290,16 @@ func (f *Federated) Deliver(ctx context.Context, d Delivery) (Answer, error) {
 // reason: who cannot sign needs no help.
 var refusedMessage = Answer{Status: http.StatusBadRequest, ContentType: "text/plain; charset=utf-8", Body: []byte("This log-out message is not good here.\n")}
 
+// EndedBy is what a log-out token that was received says has ended: its
+// subject is the assertions' and its session their session index.
+func EndedBy(c oidc.Claims) saml.Ended {
+	e := saml.Ended{NameID: c.Subject, At: time.Unix(c.IssuedAt, 0), Until: time.Unix(c.IssuedAt, 0).Add(oidc.Life)}
+	if c.Session != "" {
+		e.Indexes = []string{c.Session}
+	}
+	return e
+}
+
 // receiveToken takes a log-out token (OpenID Connect Back-Channel Logout 2.6
 // to 2.8).
 func (f *Federated) receiveToken(ctx context.Context, d Delivery) Answer {
@@ -301,11 +312,7 @@ func (f *Federated) receiveToken(ctx context.Context, d Delivery) Answer {
 	if err != nil {
 		return failed
 	}
-	e := saml.Ended{NameID: c.Subject, At: c.Issued(), Until: c.Issued().Add(oidc.Life)}
-	if c.Session != "" {
-		e.Indexes = []string{c.Session}
-	}
-	if err := f.p.EndAll(ctx, e); err != nil {
+	if err := f.p.EndAll(ctx, EndedBy(c)); err != nil {
 		return failed
 	}
 	return Answer{Status: http.StatusOK, ContentType: "application/json", Body: []byte("{}")}
