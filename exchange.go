@@ -79,7 +79,8 @@ const (
 	Refused Outcome = "refused"
 	// WrongUser: a protected page of somebody else (invariant I8).
 	WrongUser Outcome = "wrong user"
-	// NoAnswer: the connection failed; nobody knows whether the request had an effect.
+	// NoAnswer: the connection failed, or no more of the answer was read than
+	// does not tell; nobody knows whether the request had an effect.
 	NoAnswer Outcome = "no answer"
 )
 
@@ -99,6 +100,9 @@ func (t *Target) Judge(x *Exchange, p Page, user string) Outcome {
 		}
 		return Refused
 	case !strings.Contains(string(x.Body), p.Marker):
+		if x.Truncated {
+			return NoAnswer // it may stand in what was not read
+		}
 		return Refused
 	case p.Echo && !strings.Contains(string(x.Body), t.Echo(user)):
 		return WrongUser

@@ -107,6 +107,13 @@ func (d *doctor) examine(ctx context.Context) {
 	d.secondUser(ctx)
 	d.slowAndOpen(ctx, ada)
 	d.logOutEnds(ctx, ada)
+	if d.target.Hooks.Fork != nil {
+		return // a farm that makes private ones of itself proves its hooks there
+	}
+	d.keys(ctx)
+	d.service(ctx)
+	d.database(ctx)
+	d.admin(ctx)
 	d.processes(ctx)
 	d.clock(ctx)
 }
@@ -586,8 +593,11 @@ func (d *doctor) logOutEnds(ctx context.Context, p *person) {
 
 // processes stops and starts each member that has commands for it.
 func (d *doctor) processes(ctx context.Context) {
-	if d.hooks.Processes == nil || d.target.Hooks.Fork != nil {
-		return // a farm that makes private ones of itself proves its hooks there
+	if d.hooks.Processes == nil {
+		return
+	}
+	for _, name := range []string{farmspec.ServiceProcess, farmspec.DatabaseProcess} {
+		d.partBehind(ctx, name)
 	}
 	for _, m := range d.target.Members {
 		field := "hooks.processes." + m.Name
@@ -607,14 +617,8 @@ func (d *doctor) processes(ctx context.Context) {
 			d.ill(field+".start", "try it in a shell", "%v", err)
 			continue
 		}
-		began, back := time.Now(), ask()
-		for back != nil && time.Since(began) < 20*time.Second && ctx.Err() == nil {
-			select {
-			case <-time.After(100 * time.Millisecond):
-			case <-ctx.Done():
-			}
-			back = ask()
-		}
+		began := time.Now()
+		back := d.until(ctx, ask)
 		switch {
 		case stopped == nil:
 			d.ill(field+".stop", "it must end the process itself", "%s still answers after it was stopped", m.Name)
@@ -629,7 +633,12 @@ func (d *doctor) processes(ctx context.Context) {
 
 // clock lets the idle time-out pass by the hook.
 func (d *doctor) clock(ctx context.Context) {
-	if d.hooks.Clock == nil || d.target.Hooks.Fork != nil {
+	if d.hooks.Clock == nil {
+		return
+	}
+	before, err := d.hooks.Clock.Now(ctx)
+	if err != nil {
+		d.ill("hooks.clock.now", "try it by itself", "%v", err)
 		return
 	}
 	m := d.target.Members[0]
@@ -639,6 +648,10 @@ func (d *doctor) clock(ctx context.Context) {
 	}
 	if err := d.pass(ctx, d.margin()); err != nil {
 		d.ill("hooks.clock.advance", "try it in a shell", "%v", err)
+		return
+	}
+	if after, err := d.hooks.Clock.Now(ctx); err != nil || after.Sub(before) < d.margin() {
+		d.ill("hooks.clock.now", "it must answer the time that hooks.clock.advance moves", "%v by the hook later the farm's time is %v on (%v)", d.margin(), after.Sub(before).Round(time.Second), err)
 		return
 	}
 	if a := d.visit(ctx, p, m, d.home(m)); a.outcome != farmspec.Accepted {

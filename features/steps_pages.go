@@ -142,6 +142,9 @@ func (w *world) strangerSends(ctx context.Context, who string, page farmspec.Pag
 func (w *world) headersOf(ctx context.Context, b *farmspec.Browser, r farmspec.Request, page farmspec.Page) farmspec.Outcome {
 	r.Method = http.MethodGet
 	x := b.Send(ctx, r)
+	if x.Err != nil {
+		return farmspec.NoAnswer
+	}
 	if x.Status/100 == 2 && !strings.Contains(string(x.Body), page.Marker) {
 		return farmspec.Refused
 	}

@@ -486,6 +486,7 @@ func (w *world) diesAndComesBack(ctx context.Context, part string) error {
 	if err != nil {
 		return err
 	}
+	w.crashed = true
 	if err := w.hooks.Processes.Stop(ctx, name); err != nil {
 		return fmt.Errorf("stop %s: %w", part, err)
 	}

@@ -243,6 +243,7 @@ func (w *world) partStops(ctx context.Context, words string) error {
 	if err != nil {
 		return err
 	}
+	w.crashed = true
 	if err := w.hooks.Processes.Stop(ctx, name); err != nil {
 		return fmt.Errorf("stop %s: %w", words, err)
 	}

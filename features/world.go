@@ -57,6 +57,7 @@ type world struct {
 	passed     time.Duration // how much was let pass
 	waited     time.Duration // how much of it by waiting
 	disturbed  bool          // everybody's session may be over, the bystander's too
+	crashed    bool          // the scenario stopped a part of the farm
 	failure    error
 
 	scene // what the steps of the subjects remember
@@ -289,6 +290,9 @@ func (w *world) end(ctx context.Context, _ *godog.Scenario, err error) (context.
 
 func (w *world) settle() {
 	r := w.result
+	if n, err := w.lost(); err != nil && verdictOf(w.failure) == farmspec.Fail {
+		w.failure = &failedControl{fmt.Sprintf("exchange %d had no answer (%v), so nobody knows what the farm had done when this came: %v", n, err, w.failure)}
+	}
 	r.Verdict = verdictOf(w.failure)
 	if w.failure != nil {
 		r.Reason = w.failure.Error()
@@ -299,6 +303,22 @@ func (w *world) settle() {
 	if r.Verdict == farmspec.Fail && !slices.ContainsFunc(r.Requirements, isMust) {
 		r.Verdict = farmspec.Warn
 	}
+}
+
+// lost is the first exchange whose answer did not come, with why. After one
+// nobody knows what the farm has done, so nothing that follows accuses it. Of
+// hostile requests, which no browser sends and which have no trace, hanging up
+// is an answer; and where the scenario stopped a part of the farm itself, that
+// is expected.
+func (w *world) lost() (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, x := range w.exchanges {
+		if x.Err != nil && x.Trace != "" && !errors.Is(x.Err, context.Canceled) && !w.crashed {
+			return i + 1, x.Err
+		}
+	}
+	return 0, nil
 }
 
 func isMust(id string) bool {

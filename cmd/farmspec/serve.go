@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -23,6 +24,7 @@ import (
 type serveFlags struct {
 	simfarm.Options
 	mode, policy, topology, replay string
+	target                         string
 	admin                          bool
 	ca                             string
 }
@@ -40,7 +42,8 @@ With --store sqlite:FILE sessions survive a restart, however it came about; the
 farm's keys and users are then kept beside them in FILE.keys.`,
 		Example: `  farmspec serve
   farmspec serve --servers 5 --topology split-domain --mode claimed
-  farmspec serve --store sqlite:farm.db --idle 2m --admin`,
+  farmspec serve --store sqlite:farm.db --idle 2m --admin
+  farmspec serve --write-target farm.yaml     # then, elsewhere: farmspec run farm.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return f.serve(c) },
 	}
@@ -60,6 +63,7 @@ farm's keys and users are then kept beside them in FILE.keys.`,
 	fl.StringVar(&f.Address, "listen", "127.0.0.1", "IPv4 address to listen at")
 	fl.BoolVar(&f.TLS, "tls", false, "listen with TLS, by certificates of an authority that lives as long as the farm")
 	fl.StringVar(&f.ca, "ca", "", "write the authority's certificate into this file (PEM), for curl --cacert and target files; implies --tls")
+	fl.StringVar(&f.target, "write-target", "", "write the farm's target file, hooks included, and let farmspec run FILE judge it from another process")
 	fl.BoolVar(&f.admin, "admin", false, "offer the administrator's page, /admin")
 	return c
 }
@@ -87,6 +91,10 @@ func (f *serveFlags) serve(c *cobra.Command) error {
 	}
 	defer closeStore()
 	o.Keys, o.Users = state.keys, state.users
+	shown, password := o.Users, drawPassword()
+	if f.target != "" {
+		o.Users = append(slices.Clone(o.Users), judgeUsers(password)...)
+	}
 	if f.admin {
 		o.AdminPassword = drawPassword()
 	}
@@ -99,6 +107,15 @@ func (f *serveFlags) serve(c *cobra.Command) error {
 			return usageError(errors.Join(fmt.Errorf("write the authority's certificate: %w", err), farm.Close()))
 		}
 	}
+	if f.target != "" {
+		closeControl, err := writeTarget(f.target, farm, password)
+		if err != nil {
+			_ = farm.Close()
+			return err
+		}
+		defer closeControl()
+	}
+	o.Users = shown
 	f.print(c.OutOrStdout(), farm, o, time.Since(began))
 	if state.note != "" {
 		fmt.Fprintln(c.ErrOrStderr(), "farmspec: note:", state.note)
@@ -167,6 +184,9 @@ func (f *serveFlags) print(out io.Writer, farm *simfarm.Farm, o simfarm.Options,
 	}
 	if o.AdminPassword != "" {
 		fmt.Fprintf(t, "  Administrator\tadmin\t%s\t%s/admin\n", o.AdminPassword, farm.Members()[0].URL)
+	}
+	if f.target != "" {
+		fmt.Fprintf(t, "  Judge it with\tfarmspec run %s\n", f.target)
 	}
 	_ = t.Flush() // a terminal that is gone has no reader
 	switch {
