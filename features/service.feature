@@ -215,22 +215,31 @@ Feature: One web service verifies for all servers, over one session database
       Then none of these requests gets a page or a token
       And Ada's current token still works
 
-    @hostile.servers @WF-1.3 @WF-1.7 @fault:M266 @fault:M268
-    Scenario: Malformed requests to a server are refused, show nothing of its inside and harm nobody
+    @hostile.servers @WF-1.3 @WF-1.7 @fault:M268
+    Scenario: Malformed requests to a server are refused and harm nobody
       Given Ada is signed in
       And Ada has visited the page on server 2
       When malformed requests are sent to servers 1 and 2
-      Then each of them is refused and shows nothing of the inside
+      Then each of them is refused
       And those with a token that is none are all refused alike
       And Ada's current token still works
 
-    @hostile.service @WF-10.4 @WF-1.7 @needs:service @fault:M267 @fault:M269 @fault:M270
+    @hostile.inside @ASVS-16.5.1 @fault:M266
+    Scenario: Answers to malformed requests show nothing of a server's inside
+      Given Ada is signed in
+      And Ada has visited the page on server 2
+      When malformed requests are sent to servers 1 and 2
+      Then no answer shows anything of the inside
+      And Ada's current token still works
+
+    @hostile.service @WF-10.4 @WF-1.7 @ASVS-16.5.1 @needs:service @fault:M267 @fault:M269 @fault:M270
     Scenario Outline: Malformed calls of the service with a token read <how> are refused, show nothing of its inside and change nothing
       Given Ada is signed in
       And Ada's token is read <how>
       And the service has said yes to that token, whichever server asked
       When malformed calls with that token are made to the service
-      Then each of them is refused and shows nothing of the inside
+      Then each of them is refused
+      And no answer shows anything of the inside
       And the service still says yes to that token
       And Ada's current token still works
 

@@ -131,8 +131,8 @@ func init() {
 			Plant: unguarded(http.MethodPost),
 		},
 		Fault{
-			ID: "M266", Name: "error pages show where in the program they were made", Violates: []string{"WF-1.7"},
-			Convicts: []string{"hostile.servers"}, Level: farmspec.Black, Precedent: "debug pages left on in production",
+			ID: "M266", Name: "error pages show where in the program they were made", Violates: []string{"ASVS-16.5.1"},
+			Convicts: []string{"hostile.inside"}, Level: farmspec.Black, Precedent: "debug pages left on in production",
 			Plant: func() simfarm.Wrap { return simfarm.Wrap{Handler: debugPages} },
 		},
 		Fault{
@@ -141,7 +141,7 @@ func init() {
 			Plant: func() simfarm.Wrap { return simfarm.Wrap{Handler: failsOnLongCookie} },
 		},
 		Fault{
-			ID: "M267", Name: "the service tells its parser's own words", Violates: []string{"WF-1.7"},
+			ID: "M267", Name: "the service tells its parser's own words", Violates: []string{"ASVS-16.5.1"},
 			Convicts: []string{"hostile.service"}, Level: farmspec.Grey, Profile: claimed,
 			Plant: calls(tellsParserError),
 		},
