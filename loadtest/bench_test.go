@@ -129,25 +129,23 @@ func (s *span) Checking(int) { s.to = cpu() }
 // rotate the token, on one server and over a hop, and each is judged.
 func BenchmarkClient(b *testing.B) {
 	target := farmApart(b, 200)
-	for _, tc := range []struct {
-		name     string
-		action   loadtest.Action
-		requests float64
-	}{
-		{"view", loadtest.View, 1},
-		{"hop", loadtest.Hop, 2},
-	} {
-		b.Run(tc.name, func(b *testing.B) {
-			target.Hooks.Accounts.(*benchAccounts).next.Store(0)
-			var s span
-			var mix loadtest.Mix
-			mix[tc.action] = 1
-			r := run(b, loadtest.Options{Target: target, Browsers: 16, Pace: rate(b, benchRate), WarmUp: 300 * time.Millisecond,
-				Duration: time.Duration(b.N) * time.Second / benchRate, Mix: mix, Probe: -1, Seed: 1, Progress: &s})
-			views := float64(r.Arrivals.Ended+r.Arrivals.WarmUp) - s.at.Seconds()*benchRate
-			b.ReportMetric(float64((s.to-s.from).Microseconds())/views/tc.requests, "cpu-µs/request")
-			b.ReportMetric(float64(r.Latency.P50.Microseconds()), "p50-µs")
-		})
+	for _, engine := range []loadtest.Engine{loadtest.Vegeta{}, loadtest.Fast{}} {
+		for _, tc := range []struct {
+			action   loadtest.Action
+			requests float64
+		}{{loadtest.View, 1}, {loadtest.Hop, 2}} {
+			b.Run(engine.String()+"/"+tc.action.String(), func(b *testing.B) {
+				target.Hooks.Accounts.(*benchAccounts).next.Store(0)
+				var s span
+				var mix loadtest.Mix
+				mix[tc.action] = 1
+				r := run(b, loadtest.Options{Target: target, Engine: engine, Browsers: 16, Pace: rate(b, benchRate), WarmUp: 300 * time.Millisecond,
+					Duration: time.Duration(b.N) * time.Second / benchRate, Mix: mix, Probe: -1, Seed: 1, Progress: &s})
+				views := float64(r.Arrivals.Ended+r.Arrivals.WarmUp) - s.at.Seconds()*benchRate
+				b.ReportMetric(float64((s.to-s.from).Microseconds())/views/tc.requests, "cpu-µs/request")
+				b.ReportMetric(float64(r.Latency.P50.Microseconds()), "p50-µs")
+			})
+		}
 	}
 	b.Run("plain-vegeta", func(b *testing.B) {
 		transport := target.Transport()

@@ -110,10 +110,7 @@ const maxRedirects = 20
 // errand says what a click asks for.
 type errand struct {
 	url *url.URL
-	// form, from and policy make it the submission of a form; see request.
-	form   string
-	from   *url.URL
-	policy string
+	submission
 	// login follows redirects to the log-in page too.
 	login bool
 }
@@ -121,12 +118,11 @@ type errand struct {
 // click navigates with the cookies of j and keeps those of the answers there.
 // The result is valid until it is given back with done.
 func (l *load) click(ctx context.Context, j *jar, e errand) *click {
-	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
-	defer cancel()
+	deadline := time.Now().Add(l.Timeout)
 	c := l.clicks.Get().(*click)
 	*c = click{a: c.a, issued: c.issued[:0], sentTo: -1, member: -1}
-	q := request{method: http.MethodGet, url: e.url, form: e.form, from: e.from, policy: e.policy}
-	if e.form != "" {
+	q := request{method: http.MethodGet, url: e.url, submission: e.submission}
+	if e.body != "" {
 		q.method = http.MethodPost
 	}
 	for {
@@ -136,7 +132,7 @@ func (l *load) click(ctx context.Context, j *jar, e errand) *click {
 			return c
 		}
 		c.final, c.member = q.url, l.memberAt(o, q.url.Path)
-		if e.form == "" && !e.login && c.hops > 0 && l.isLogin(c.member, q.url.Path) {
+		if e.body == "" && !e.login && c.hops > 0 && l.isLogin(c.member, q.url.Path) {
 			c.toLogin = true
 			return c
 		}
@@ -152,7 +148,7 @@ func (l *load) click(ctx context.Context, j *jar, e errand) *click {
 				c.sent = j.cookies[i]
 			}
 		}
-		err := l.wire.exchange(ctx, &q, &c.a)
+		err := l.wire.exchange(ctx, deadline, &q, &c.a)
 		c.hops++
 		c.lost = c.lost || c.a.again
 		for _, line := range c.a.setCookies {
@@ -176,7 +172,7 @@ func (l *load) click(ctx context.Context, j *jar, e errand) *click {
 			q.url.Path = "/"
 		}
 		if q.method == http.MethodPost && c.a.status < 307 {
-			q.method, q.form = http.MethodGet, ""
+			q.method, q.submission = http.MethodGet, submission{}
 		}
 	}
 }
@@ -295,7 +291,7 @@ func (c *click) form(values map[string]string) (errand, error) {
 		if b.Len() == 0 {
 			b.WriteByte('&') // a form without fields is a POST all the same
 		}
-		return errand{url: to, form: b.String(), from: c.final, policy: c.a.policy}, nil
+		return errand{url: to, submission: submission{body: b.String(), from: c.final, policy: c.a.policy}}, nil
 	}
 	return errand{}, errors.New("no such form")
 }

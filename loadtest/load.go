@@ -267,7 +267,10 @@ func newLoad(o Options) (*load, error) {
 	if err := l.survey(t); err != nil {
 		return nil, err
 	}
-	l.wire = o.Engine.wire(t, n, !o.NewConnections)
+	var err error
+	if l.wire, err = o.Engine.wire(t, n, !o.NewConnections); err != nil {
+		return nil, err
+	}
 	for i := range n {
 		l.browsers = append(l.browsers, &browser{n: i*max(1, o.Shard.Of) + max(0, o.Shard.Index-1), at: i % len(l.members)})
 	}

@@ -3,6 +3,7 @@ package loadtest_test
 import (
 	"bytes"
 	"io"
+	"runtime"
 	"testing"
 	"time"
 
@@ -38,6 +39,14 @@ func rate(t testing.TB, perSecond float64) loadtest.Pace {
 	return p
 }
 
+// engines are those that this system has.
+func engines() []loadtest.Engine {
+	if runtime.GOOS == "linux" {
+		return []loadtest.Engine{loadtest.Vegeta{}, loadtest.Fast{}}
+	}
+	return []loadtest.Engine{loadtest.Vegeta{}}
+}
+
 func run(t testing.TB, o loadtest.Options) *farmspec.LoadReport {
 	t.Helper()
 	r, err := loadtest.Run(t.Context(), o)
@@ -50,6 +59,7 @@ func run(t testing.TB, o loadtest.Options) *farmspec.LoadReport {
 // A sound farm is never accused, whatever it is configured to do.
 func TestSoundFarms(t *testing.T) {
 	everything := loadtest.Mix{loadtest.View: 30, loadtest.Hop: 30, loadtest.State: 10, loadtest.LogIn: 5, loadtest.LogOut: 5, loadtest.Idle: 5, loadtest.Tabs: 5}
+	n := 0
 	for _, handoff := range []farmspec.Handoff{farmspec.Sealed, farmspec.Claimed, farmspec.Direct} {
 		for _, topology := range []farmspec.Topology{farmspec.SharedDomain, farmspec.SingleHost, farmspec.SplitDomain} {
 			for i, more := range []simfarm.Options{
@@ -62,9 +72,11 @@ func TestSoundFarms(t *testing.T) {
 					continue // every value with every other one would take long
 				}
 				more.Handoff, more.Topology = handoff, topology
-				t.Run(more.ProfileName()[len("reference/"):], func(t *testing.T) {
+				engine := engines()[n%len(engines())] // each profile once, each engine many times
+				n++
+				t.Run(more.ProfileName()[len("reference/"):]+"/"+engine.String(), func(t *testing.T) {
 					t.Parallel()
-					r := run(t, loadtest.Options{Target: open(t, more), Browsers: 8, Pace: rate(t, 120), Duration: 500 * time.Millisecond, Mix: everything, Rest: 50 * time.Millisecond, Probe: 0.3, Seed: 1})
+					r := run(t, loadtest.Options{Engine: engine, Target: open(t, more), Browsers: 8, Pace: rate(t, 120), Duration: 500 * time.Millisecond, Mix: everything, Rest: 50 * time.Millisecond, Probe: 0.3, Seed: 1})
 					if r.Truth.Verdict != farmspec.Pass {
 						t.Errorf("verdict %s: %s\n%v", r.Truth.Verdict, r.Truth.Reason, r.Truth.Violations)
 					}

@@ -67,28 +67,30 @@ func TestFarmsInTrouble(t *testing.T) {
 			}
 		}, "the answer is longer than a page may be", farmspec.Pass},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			var on atomic.Bool
-			target := open(t, at(&on, tc.bad))
-			o := loadtest.Options{Target: target, Browsers: 4, Pace: rate(t, 100), WarmUp: 200 * time.Millisecond, Duration: 300 * time.Millisecond,
-				Mix: loadtest.Mix{loadtest.View: 1}, Probe: 1, Timeout: 150 * time.Millisecond, Drain: 300 * time.Millisecond, Seed: 1}
-			o.Progress = watching(func(n farmspec.LoadNow) {
-				if !n.WarmingUp {
-					on.Store(true)
+		for _, engine := range engines() {
+			t.Run(tc.name+"/"+engine.String(), func(t *testing.T) {
+				t.Parallel()
+				var on atomic.Bool
+				target := open(t, at(&on, tc.bad))
+				o := loadtest.Options{Engine: engine, Target: target, Browsers: 4, Pace: rate(t, 100), WarmUp: 200 * time.Millisecond, Duration: 300 * time.Millisecond,
+					Mix: loadtest.Mix{loadtest.View: 1}, Probe: 1, Timeout: 150 * time.Millisecond, Drain: 300 * time.Millisecond, Seed: 1}
+				o.Progress = watching(func(n farmspec.LoadNow) {
+					if !n.WarmingUp {
+						on.Store(true)
+					}
+				})
+				r := run(t, o)
+				if r.Outcomes[tc.outcome] == 0 {
+					t.Errorf("outcomes %v, want some %q", r.Outcomes, tc.outcome)
+				}
+				if r.Truth.Verdict != tc.verdict {
+					t.Errorf("verdict %s, want %s: %s %v", r.Truth.Verdict, tc.verdict, r.Truth.Reason, r.Truth.Violations)
+				}
+				if a := r.Arrivals; a.Asked != a.Begun+a.Missed || a.Begun != a.Ended {
+					t.Errorf("arrivals do not add up: %+v", a)
 				}
 			})
-			r := run(t, o)
-			if r.Outcomes[tc.outcome] == 0 {
-				t.Errorf("outcomes %v, want some %q", r.Outcomes, tc.outcome)
-			}
-			if r.Truth.Verdict != tc.verdict {
-				t.Errorf("verdict %s, want %s: %s %v", r.Truth.Verdict, tc.verdict, r.Truth.Reason, r.Truth.Violations)
-			}
-			if a := r.Arrivals; a.Asked != a.Begun+a.Missed || a.Begun != a.Ended {
-				t.Errorf("arrivals do not add up: %+v", a)
-			}
-		})
+		}
 	}
 }
 
@@ -124,10 +126,12 @@ func TestNoFarm(t *testing.T) {
 					}
 				}
 			}
-			_, err := loadtest.Run(t.Context(), loadtest.Options{Target: target, Browsers: 5, Pace: rate(t, 10), Duration: time.Second})
-			var not *loadtest.NotReadyError
-			if !errors.As(err, &not) || !slices.ContainsFunc(slices.Collect(maps.Keys(not.Causes)), func(c string) bool { return strings.HasPrefix(c, tc.cause) }) {
-				t.Errorf("Run = %v, want a NotReadyError with %q", err, tc.cause)
+			for _, engine := range engines() {
+				_, err := loadtest.Run(t.Context(), loadtest.Options{Engine: engine, Target: target, Browsers: 5, Pace: rate(t, 10), Duration: time.Second})
+				var not *loadtest.NotReadyError
+				if !errors.As(err, &not) || !slices.ContainsFunc(slices.Collect(maps.Keys(not.Causes)), func(c string) bool { return strings.HasPrefix(c, tc.cause) }) {
+					t.Errorf("%s: Run = %v, want a NotReadyError with %q", engine, err, tc.cause)
+				}
 			}
 		})
 	}

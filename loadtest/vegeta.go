@@ -17,8 +17,9 @@ import (
 type Engine interface {
 	// String is the engine's name in reports.
 	String() string
-	// wire returns what carries requests, for so many browsers.
-	wire(t *farmspec.Target, browsers int, keep bool) wire
+	// wire returns what carries requests, for so many browsers. The error is
+	// that the engine cannot reach such a target.
+	wire(t *farmspec.Target, browsers int, keep bool) (wire, error)
 	// drive calls serve for every arrival of the schedule, each in a goroutine
 	// of its own at its time after began, however many are under way. It
 	// returns when all have returned. It begins none once ctx is done.
@@ -31,8 +32,8 @@ type Vegeta struct{}
 
 func (Vegeta) String() string { return "vegeta" }
 
-func (Vegeta) wire(t *farmspec.Target, browsers int, keep bool) wire {
-	return newHTTPWire(t, browsers, keep)
+func (Vegeta) wire(t *farmspec.Target, browsers int, keep bool) (wire, error) {
+	return newHTTPWire(t, browsers, keep), nil
 }
 
 func (Vegeta) drive(ctx context.Context, s *schedule, began time.Time, serve func(Arrival)) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/farmspec/farmspec"
 )
@@ -20,11 +21,19 @@ type request struct {
 	method string
 	url    *url.URL
 	cookie string
-	// form is the body of a POST, from the page at from, whose answer named a
-	// referrer policy.
-	form   string
+	submission
+}
+
+// submission is what a request has besides, where it is not a mere link.
+type submission struct {
+	// body is that of a POST, from the page at from, whose answer named a
+	// referrer policy. script says that it is JSON and a script sent it, not a form.
+	body   string
 	from   *url.URL
 	policy string
+	script bool
+	// authorization is the field of that name.
+	authorization string
 }
 
 // response is what a browser needs of an answer. It is reused.
@@ -36,11 +45,17 @@ type response struct {
 	// again says that the request may have been received twice: the
 	// connection ended before an answer, and it was sent once more.
 	again bool
+
+	// What the fast engine writes and reads.
+	out []byte
+	in  answer
 }
 
 // wire carries requests. It is safe for concurrent use.
 type wire interface {
-	exchange(ctx context.Context, q *request, a *response) error
+	// exchange sends a request and reads its answer, before the deadline and
+	// until ctx is done.
+	exchange(ctx context.Context, deadline time.Time, q *request, a *response) error
 	// traffic counts what went over it.
 	traffic() *traffic
 	close()
@@ -105,50 +120,80 @@ type parcel struct {
 	trace  *httptrace.ClientTrace
 }
 
-// newParcel fills in what farmspec.Browser says of a navigation from the
+// navigation is what farmspec.Browser says of a navigation from the address bar.
+var navigation = http.Header{
+	"User-Agent":                {"Mozilla/5.0 (compatible; farmspec)"},
+	"Accept":                    {"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"},
+	"Accept-Language":           {"en"},
+	"Sec-Fetch-Dest":            {"document"},
+	"Sec-Fetch-Mode":            {"navigate"},
+	"Sec-Fetch-Site":            {"none"},
+	"Sec-Fetch-User":            {"?1"},
+	"Upgrade-Insecure-Requests": {"1"},
+}
+
+// special returns the header of a request that is no navigation from the
 // address bar.
+func (q *request) special() http.Header {
+	h := navigation.Clone()
+	if q.authorization != "" {
+		h.Set("Authorization", q.authorization)
+	}
+	if q.method == http.MethodPost {
+		h.Set("Content-Type", "application/x-www-form-urlencoded")
+		h.Set("Sec-Fetch-Site", "same-origin")
+		h.Set("Origin", "null")
+		if q.policy != "no-referrer" && q.from != nil {
+			h.Set("Origin", q.from.Scheme+"://"+q.from.Host)
+			h.Set("Referer", q.from.Scheme+"://"+q.from.Host+q.from.EscapedPath())
+		}
+		if q.script {
+			h.Set("Content-Type", "application/json")
+			h.Set("Accept", "*/*")
+			h.Set("Sec-Fetch-Dest", "empty")
+			h.Set("Sec-Fetch-Mode", "cors")
+			h.Del("Sec-Fetch-User")
+			h.Del("Upgrade-Insecure-Requests")
+		}
+	}
+	if q.cookie != "" {
+		h.Set("Cookie", q.cookie)
+	}
+	return h
+}
+
+// plain reports whether it is a navigation from the address bar, in which only
+// address and cookie differ from others.
+func (q *request) plain() bool { return q.method == http.MethodGet && q.authorization == "" }
+
 func newParcel() *parcel {
-	p := &parcel{cookie: make([]string, 1), header: http.Header{
-		"User-Agent":                {"Mozilla/5.0 (compatible; farmspec)"},
-		"Accept":                    {"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"},
-		"Accept-Language":           {"en"},
-		"Sec-Fetch-Dest":            {"document"},
-		"Sec-Fetch-Mode":            {"navigate"},
-		"Sec-Fetch-Site":            {"none"},
-		"Sec-Fetch-User":            {"?1"},
-		"Upgrade-Insecure-Requests": {"1"},
-	}}
+	p := &parcel{cookie: make([]string, 1), header: navigation.Clone()}
 	p.trace = &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { p.conns.Add(1) }}
 	return p
 }
 
 var plainGet = (&http.Request{Method: http.MethodGet, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1})
 
-func (w *httpWire) exchange(ctx context.Context, q *request, a *response) error {
+func (w *httpWire) exchange(ctx context.Context, deadline time.Time, q *request, a *response) error {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
 	w.counts.requests.Add(1)
 	p := w.parcels.Get().(*parcel)
 	p.conns.Store(0)
-	header := p.header
-	if q.cookie != "" {
-		p.cookie[0] = q.cookie
-		header["Cookie"] = p.cookie
-	} else {
-		delete(header, "Cookie")
-	}
 	r := plainGet.WithContext(httptrace.WithClientTrace(ctx, p.trace))
-	r.Method, r.URL, r.Host = q.method, q.url, q.url.Host
-	if q.method == http.MethodPost {
-		header = header.Clone()
-		header.Set("Content-Type", "application/x-www-form-urlencoded")
-		header.Set("Sec-Fetch-Site", "same-origin")
-		header.Set("Origin", "null")
-		if q.policy != "no-referrer" && q.from != nil {
-			header.Set("Origin", q.from.Scheme+"://"+q.from.Host)
-			header.Set("Referer", q.from.Scheme+"://"+q.from.Host+q.from.EscapedPath())
+	r.Method, r.URL, r.Host, r.Header = q.method, q.url, q.url.Host, p.header
+	switch {
+	case !q.plain():
+		r.Header = q.special()
+		if q.method == http.MethodPost {
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(q.body)), int64(len(q.body))
 		}
-		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(q.form)), int64(len(q.form))
+	case q.cookie != "":
+		p.cookie[0] = q.cookie
+		p.header["Cookie"] = p.cookie
+	default:
+		delete(p.header, "Cookie")
 	}
-	r.Header = header
 	*a = response{setCookies: a.setCookies[:0], body: a.body[:0]}
 	resp, err := w.transport.RoundTrip(r)
 	a.again = p.conns.Load() > 1

@@ -1,0 +1,318 @@
+package loadtest
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+
+	"github.com/farmspec/farmspec"
+)
+
+// maxHead bounds the header of an answer, as farmspec.NewTransport does;
+// maxLine bounds a line between chunks.
+const (
+	maxHead = 256 << 10
+	maxLine = 4 << 10
+)
+
+var errMalformed = errors.New("malformed HTTP answer")
+
+// answer reads one HTTP/1.1 response (RFC 9112) from the bytes of a
+// connection, however they are cut. It is strict where leniency would let one
+// response pass for another: what frames a body must be unambiguous.
+//
+// The bytes are appended to raw, and more is called after each time; it says
+// whether the response is whole. What is beyond it is left over, which no
+// server may send unasked.
+type answer struct {
+	raw     []byte
+	scanned int // of raw, for the end of the head
+
+	status           int
+	location, policy string
+	setCookies       []string
+	// keep says that the connection can carry another request.
+	keep bool
+
+	started, whole bool
+	framing        framing
+	body, end      int // raw[body:end] is the body as far as it is decoded
+	left           int // bytes of the body or of the chunk that are still to come
+	phase          phase
+	over           int // bytes after the response
+	interim        int
+}
+
+type framing uint8
+
+const (
+	untilLength framing = iota
+	untilLastChunk
+	untilClose
+)
+
+// phase is where a chunked body is.
+type phase uint8
+
+const (
+	chunkSize phase = iota
+	chunkData
+	chunkEnd
+	trailer
+)
+
+// reset prepares for another response, with the memory of the last.
+func (a *answer) reset() {
+	*a = answer{raw: a.raw[:0], setCookies: a.setCookies[:0]}
+}
+
+// text is the body.
+func (a *answer) text() []byte { return a.raw[a.body:a.end] }
+
+// more takes in what was appended to raw. It reports whether the response is
+// whole.
+func (a *answer) more() (bool, error) {
+	for !a.started {
+		end := headEnd(a.raw, a.scanned)
+		if end < 0 {
+			if len(a.raw) > maxHead {
+				return false, errMalformed
+			}
+			a.scanned = max(0, len(a.raw)-3)
+			return false, nil
+		}
+		if end > maxHead {
+			return false, errMalformed
+		}
+		if err := a.head(end); err != nil {
+			return false, err
+		}
+	}
+	if a.framing == untilLastChunk {
+		return a.chunks()
+	}
+	n := len(a.raw) - a.end
+	if a.framing == untilLength {
+		n = min(n, a.left)
+		a.left -= n
+		a.whole = a.left == 0
+	}
+	a.end += n
+	if a.end-a.body > farmspec.MaxBody {
+		return false, errTooLong
+	}
+	if a.whole {
+		a.over = len(a.raw) - a.end
+	}
+	return a.whole, nil
+}
+
+// closed takes in that the connection has ended in order. It reports whether
+// that makes the response whole.
+func (a *answer) closed() bool { return a.started && a.framing == untilClose }
+
+// headEnd returns the length of the head, from where the search goes on; -1
+// where it has no end yet. A line ends with LF (RFC 9112, section 2.2).
+func headEnd(raw []byte, from int) int {
+	for {
+		n := bytes.IndexByte(raw[from:], '\n')
+		if n < 0 {
+			return -1
+		}
+		from += n + 1
+		switch rest := raw[from:]; {
+		case len(rest) > 0 && rest[0] == '\n':
+			return from + 1
+		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
+			return from + 2
+		}
+	}
+}
+
+// head reads status line and fields of raw[:end].
+func (a *answer) head(end int) error {
+	// One copy, for the strings to be parts of; raw is used again.
+	text := string(a.raw[:end])
+	line, text, _ := strings.Cut(text, "\n")
+	line = strings.TrimSuffix(line, "\r")
+	if len(line) < 12 || line[:7] != "HTTP/1." || line[7] != '1' && line[7] != '0' || line[8] != ' ' || len(line) > 12 && line[12] != ' ' {
+		return errMalformed
+	}
+	status := 0
+	for _, c := range []byte(line[9:12]) {
+		if c < '0' || c > '9' {
+			return errMalformed
+		}
+		status = 10*status + int(c-'0')
+	}
+	old := line[7] == '0' // HTTP/1.0 keeps a connection only where it says so
+	a.status, a.keep, a.location, a.policy, a.setCookies = status, !old, "", "", a.setCookies[:0]
+	length, chunked := -1, false
+	for {
+		line, text, _ = strings.Cut(text, "\n")
+		line = strings.TrimSuffix(line, "\r")
+		if line == "" {
+			break
+		}
+		name, value, ok := strings.Cut(line, ":")
+		if !ok || !token(name) || strings.ContainsAny(value, "\r\x00") {
+			return errMalformed
+		}
+		value = strings.Trim(value, " \t")
+		switch {
+		case strings.EqualFold(name, "Set-Cookie"):
+			a.setCookies = append(a.setCookies, value)
+		case strings.EqualFold(name, "Location"):
+			if a.location == "" {
+				a.location = value
+			}
+		case strings.EqualFold(name, "Referrer-Policy"):
+			if a.policy == "" {
+				a.policy = value
+			}
+		case strings.EqualFold(name, "Content-Length"):
+			n, ok := decimal(value)
+			if !ok || length >= 0 && n != length {
+				return errMalformed
+			}
+			length = n
+		case strings.EqualFold(name, "Transfer-Encoding"):
+			if chunked || !strings.EqualFold(value, "chunked") || a.status/100 == 1 {
+				return errMalformed
+			}
+			chunked = true
+		case strings.EqualFold(name, "Connection"):
+			for option := range strings.SplitSeq(value, ",") {
+				switch option = strings.Trim(option, " \t"); {
+				case strings.EqualFold(option, "close"):
+					a.keep = false
+				case strings.EqualFold(option, "keep-alive") && old:
+					a.keep = true
+				}
+			}
+		}
+	}
+	a.body, a.end = end, end
+	switch {
+	case status < 100 || status == 101:
+		return errMalformed
+	case status < 200:
+		// An interim response comes before the one that counts.
+		if a.interim++; a.interim > 5 {
+			return errMalformed
+		}
+		a.raw, a.scanned = append(a.raw[:0], a.raw[end:]...), 0
+		return nil
+	case chunked && (old || length >= 0):
+		return errMalformed // another reader would see another response (RFC 9112, section 6.1)
+	case status == 204 || status == 304:
+		a.framing, a.left = untilLength, 0
+	case chunked:
+		a.framing = untilLastChunk
+	case length >= 0:
+		if length > farmspec.MaxBody {
+			return errTooLong
+		}
+		a.framing, a.left = untilLength, length
+	default:
+		a.framing, a.keep = untilClose, false
+	}
+	a.started = true
+	return nil
+}
+
+// chunks decodes what there is of a chunked body, in place.
+func (a *answer) chunks() (bool, error) {
+	in := a.raw[a.end:]
+	for !a.whole {
+		if a.phase == chunkData {
+			n := min(len(in), a.left)
+			copy(a.raw[a.end:], in[:n])
+			a.end, a.left, in = a.end+n, a.left-n, in[n:]
+			if a.left > 0 {
+				break
+			}
+			a.phase = chunkEnd
+		}
+		n := bytes.IndexByte(in, '\n')
+		if n > maxLine || n < 0 && len(in) > maxLine {
+			return false, errMalformed
+		}
+		if n < 0 {
+			break
+		}
+		line := bytes.TrimSuffix(in[:n], []byte("\r"))
+		in = in[n+1:]
+		switch a.phase {
+		case chunkSize:
+			size, _, _ := bytes.Cut(line, []byte(";"))
+			length, ok := hexadecimal(bytes.TrimRight(size, " \t"))
+			if !ok {
+				return false, errMalformed
+			}
+			if length > farmspec.MaxBody-(a.end-a.body) {
+				return false, errTooLong
+			}
+			a.left, a.phase = length, chunkData
+			if length == 0 {
+				a.phase = trailer
+			}
+		case chunkEnd:
+			if len(line) > 0 {
+				return false, errMalformed
+			}
+			a.phase = chunkSize
+		case trailer:
+			if len(line) == 0 {
+				a.whole, a.over = true, len(in)
+			}
+			if a.interim++; a.interim > 100 {
+				return false, errMalformed
+			}
+		}
+	}
+	// What is not decoded yet moves up behind what is.
+	a.raw = append(a.raw[:a.end], in...)
+	return a.whole, nil
+}
+
+// token reports whether s may be the name of a field (RFC 9110, section 5.6.2).
+func token(s string) bool {
+	for _, c := range []byte(s) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
+
+// decimal reads a length of at most twelve digits.
+func decimal(s string) (n int, ok bool) {
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = 10*n + int(c-'0')
+	}
+	return n, s != "" && len(s) <= 12
+}
+
+// hexadecimal reads a length of at most eight digits.
+func hexadecimal(s []byte) (n int, ok bool) {
+	for _, c := range s {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, false
+		}
+		n = n<<4 | int(c)
+	}
+	return n, len(s) > 0 && len(s) <= 8
+}
