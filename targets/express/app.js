@@ -12,6 +12,7 @@ const { RedisStore } = require('connect-redis')
 
 const [name, port] = process.argv.slice(2)
 const password = 'correct horse'
+const idle = Number(process.env.IDLE) // seconds that a session may rest; NaN for connect-redis's default
 
 const redis = createClient({ url: process.env.REDIS_URL })
 redis.on('error', (err) => console.error(err))
@@ -19,7 +20,7 @@ redis.on('error', (err) => console.error(err))
 const app = express()
 app.use(express.urlencoded())
 app.use(session({
-  store: new RedisStore({ client: redis }),
+  store: new RedisStore(idle ? { client: redis, ttl: idle } : { client: redis }),
   secret: 'keyboard cat',
   resave: false,
   saveUninitialized: false

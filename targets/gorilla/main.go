@@ -56,6 +56,7 @@ type member struct {
 func main() {
 	name := flag.String("name", "server-1", "the member's name")
 	listen := flag.String("listen", "127.0.0.1:28301", "address to listen on")
+	age := flag.Int("age", 86400*30, "seconds after which a cookie is too old; thirty days is the default of gorilla/sessions")
 	flag.Parse()
 
 	key := os.Getenv("SESSION_KEY")
@@ -63,6 +64,7 @@ func main() {
 		log.Fatal("SESSION_KEY is empty")
 	}
 	m := &member{name: *name, store: sessions.NewCookieStore([]byte(key))}
+	m.store.MaxAge(*age)
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", m.welcome)

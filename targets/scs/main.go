@@ -56,9 +56,12 @@ func main() {
 	name := flag.String("name", "server-1", "the member's name")
 	listen := flag.String("listen", "127.0.0.1:28201", "address to listen on")
 	store := flag.String("redis", "127.0.0.1:28203", "address of Redis")
+	idle := flag.Duration("idle", 0, "how long a session may rest; zero is for ever, scs's default")
+	life := flag.Duration("life", 24*time.Hour, "how long a session may last; a day is scs's default")
 	flag.Parse()
 
 	m := &member{name: *name, sessions: scs.New()}
+	m.sessions.IdleTimeout, m.sessions.Lifetime = *idle, *life
 	m.sessions.Store = redisstore.New(&redis.Pool{
 		MaxIdle: 10,
 		Dial:    func() (redis.Conn, error) { return redis.Dial("tcp", *store) },

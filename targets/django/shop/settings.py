@@ -60,5 +60,8 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
+if "IDLE" in os.environ:
+    SESSION_COOKIE_AGE = int(os.environ["IDLE"])
+
 LOGIN_REDIRECT_URL = "/account/"
 LOGOUT_REDIRECT_URL = "/"
