@@ -24,6 +24,9 @@ type Requirement struct {
 	// Modes names for a level of Unobservable the hand-off modes in which it
 	// can confirm after all; see [Requirement.Unconfirmed].
 	Modes map[Level][]Handoff `yaml:"modes,omitempty"`
+	// Contrary says of hand-off modes why a farm that declares one breaks the
+	// requirement by that alone; see requirements D2.
+	Contrary map[Handoff]string `yaml:"contrary,omitempty"`
 	// Planned says what a scenario for it waits for; empty once it is tested.
 	Planned string `yaml:"planned,omitempty"`
 }

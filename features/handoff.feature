@@ -84,7 +84,7 @@ Feature: The first server opens the token and redirects to the second
       Then every page was served
       And no usual decoding of her tokens shows her name or the time
 
-    @handoff.carrier-without-structure @WF-1.2 @policy:strict @policy:coalesce @policy:read-verify @fault:M115
+    @handoff.carrier-without-structure @WF-1.2 @ASVS-11.3.4 @ASVS-11.3.2 @WSTG-SESS-01 @policy:strict @policy:coalesce @policy:read-verify @fault:M115 @fault:F63
     Scenario: Two tokens of one session share no structure
       Given Ada is signed in
       When Ada visits 8 pages in a row, each on another server than the last
@@ -125,7 +125,7 @@ Feature: The first server opens the token and redirects to the second
         | Ada's token and a changed one   |
         | a changed one and Ada's token   |
 
-    @handoff.every-change @ASVS-11.3.3 @WF-1.3 @fault:F62
+    @handoff.every-change @ASVS-11.3.3 @WF-1.3 @WSTG-SESS-01 @fault:F62
     Scenario: A token changed at any place is refused
       Given Ada is signed in
       When Mallory presents Ada's token changed at 24 places to server 1 for the page on server 2

@@ -171,8 +171,20 @@ func requirement(req farmspec.Requirement, cases []*farmspec.Result, handoff map
 }
 
 // confirmed is what a case says about a requirement: where the level can only
-// refute it, a pass is "not refuted", which is not an observation.
+// refute it, a pass is "not refuted", which is not an observation. A failure
+// to do what one only should is a warning, whatever else the case tests.
+//
+// A farm whose hand-off mode is contrary to the requirement breaks it, though
+// the case was not run: it does openly what a claim says and a standard
+// forbids. That counts for the verdict Hardened and not for the run's, in
+// which nothing went otherwise than declared (D2).
 func confirmed(req farmspec.Requirement, c *farmspec.Result, h farmspec.Handoff) (farmspec.Verdict, string) {
+	if why := req.Contrary[h]; why != "" && c.Verdict == farmspec.Unsupported {
+		return farmspec.Fail, fmt.Sprintf("%s hands over in the mode %s: %s", c.Target, h, why)
+	}
+	if c.Verdict == farmspec.Fail && req.Strength != "MUST" {
+		return farmspec.Warn, c.Reason
+	}
 	if c.Verdict != farmspec.Pass {
 		return c.Verdict, c.Reason
 	}

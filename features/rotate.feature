@@ -32,7 +32,7 @@ Feature: Every page brings a new token and spends the old one
       And inside the farm server 2 did "encrypt" before it answered
       And inside the farm server 1 did not do "encrypt"
 
-    @rotate.fresh-sealing @WF-2.2 @level:W @needs:keys @fault:F63
+    @rotate.fresh-sealing @WF-2.2 @ASVS-11.3.4 @level:W @needs:keys @fault:F63
     Scenario: One token sealed twice looks different each time
       Given Ada is signed in
       When Ada's current token is sealed 32 times with the farm's key
@@ -155,7 +155,7 @@ Feature: Every page brings a new token and spends the old one
       When Mallory presents Ada's first token
       Then the farm refuses it
 
-    @rotate.replay-harms-nobody @WF-1.7 @replay:reject @fault:M208
+    @rotate.replay-harms-nobody @WF-1.7 @RFC-9110.9.2 @replay:reject @fault:M208
     Scenario: A refused old token leaves the session as it was
       Given Ada is signed in
       And Ada has visited the page on server 2
@@ -254,7 +254,7 @@ Feature: Every page brings a new token and spends the old one
 
   Rule: Coalescing: within the grace period the predecessor gets the same successor
 
-    @grace.second-tab @WF-2.4 @policy:coalesce @fault:M209
+    @grace.second-tab @WF-2.4 @RFC-9110.9.2 @policy:coalesce @fault:M209
     Scenario: A second tab with the token just replaced is served
       Given Ada is signed in
       And Ada has visited the page on server 2

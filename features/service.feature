@@ -99,7 +99,7 @@ Feature: One web service verifies for all servers, over one session database
 
   Rule: It answers the farm's own servers only
 
-    @service.callers @WF-10.4 @needs:service @fault:F68 @fault:M261
+    @service.callers @WF-10.4 @ASVS-13.2.1 @needs:service @fault:F68 @fault:M261
     Scenario Outline: With a token read <how>, no call without a server's credential gets anything or changes anything
       Given Ada is signed in
       And Ben is signed in

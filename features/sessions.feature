@@ -122,7 +122,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       Then it shows Ada's value
       And it shows nothing of Mallory's
 
-    @http.value-in-address @ASVS-3.5.3 @fault:M369
+    @http.value-in-address @ASVS-3.5.3 @RFC-9110.9.2 @WSTG-SESS-04 @fault:M369
     Scenario: A value in an address is not remembered
       Given Ada is signed in
       And Ada has given the application on server 1 a value
@@ -225,7 +225,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
 
   Rule: The security session begins with a successful log-in
 
-    @login.cookie-names-nobody @AJ-3.1 @fault:M330
+    @login.cookie-names-nobody @AJ-3.1 @NIST-5.1.1.personal @fault:M330
     Scenario: What the browser carries does not say who is logged in
       Given Ada is signed in
       When Ada visits the page on server 2
@@ -291,7 +291,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       Then the farm refuses it
       And Ada is still signed in
 
-    @login.planted-token @AJ-3.2 @ASVS-7.2.4 @fault:F48
+    @login.planted-token @AJ-3.2 @ASVS-7.2.4 @RFC-6265bis.ports @fault:F48
     Scenario: A token planted before log-in is good for nothing after it
       Given Mallory is signed in
       When Ada's browser is given Mallory's current token

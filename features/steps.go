@@ -21,6 +21,8 @@ type scene struct {
 	hostile  hostileScene
 	// secrets are further values that must not reach the evidence.
 	secrets []string
+	wire     wireScene
+	tokens   tokensScene
 }
 
 // registerSteps binds the steps of every subject to this scenario's world.
@@ -42,6 +44,8 @@ func (w *world) registerSteps(sc *godog.ScenarioContext) {
 
 // stepper registers steps whose patterns are compiled once for all scenarios.
 type stepper struct{ sc *godog.ScenarioContext }
+	w.registerWire(s)
+	w.registerTokens(s)
 
 var patterns sync.Map // pattern -> *regexp.Regexp
 

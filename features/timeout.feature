@@ -18,7 +18,7 @@ Feature: A session that was idle too long is closed
       And Ada visits the page on server 2
       Then the farm serves Ada
 
-    @timeout.just-outside @WF-7.1 @ASVS-7.3.1 @time @fault:F31
+    @timeout.just-outside @WF-7.1 @ASVS-7.3.1 @ASVS-9.2.1 @time @fault:F31
     Scenario Outline: Idle for longer than the time-out, the session is refused at server <server>
       Given Ada is signed in at server <server>
       When the idle time-out passes
@@ -85,7 +85,7 @@ Feature: A session that was idle too long is closed
       And Ada visits the page on server 1
       Then the farm refuses Ada
 
-    @timeout.to-the-second @WF-7.1 @WF-7.2 @ASVS-7.3.1 @level:W @needs:clock @time @members:2 @fault:M307
+    @timeout.to-the-second @WF-7.1 @WF-7.2 @ASVS-7.3.1 @ASVS-9.2.1 @level:W @needs:clock @time @members:2 @fault:M307
     Scenario Outline: At server <server> the time-out holds to a few seconds
       Given Ada is signed in at server <server>
       When all but ten seconds of the idle time-out pass
@@ -121,7 +121,7 @@ Feature: A session that was idle too long is closed
 
   Rule: The time is the server's
 
-    @timeout.cookie-age-means-nothing @WF-7.3 @WSTG-SESS-07 @time @fault:F26
+    @timeout.cookie-age-means-nothing @WF-7.3 @WSTG-SESS-07 @NIST-5.1.1.expiry @time @fault:F26
     Scenario: A cookie kept longer than its browser would keep it is refused
       Given Ada is signed in
       And Mallory has a copy of Ada's token

@@ -63,7 +63,7 @@ Feature: The token is verified before the page is served
       When Mallory goes straight to the page on server 2 with Ada's hand-off
       Then the farm refuses all of it
 
-    @verify.audience @CAS-SERVICE-BOUND @WF-1.6 @members:3 @mode:sealed @mode:direct @fault:M134
+    @verify.audience @CAS-SERVICE-BOUND @WF-1.6 @ASVS-9.2.3 @members:3 @mode:sealed @mode:direct @fault:M134
     Scenario: A hand-off for one server is of no use at another
       Given Ada is signed in
       When Ada asks server 1 for the page on server 2 and stops at the redirect

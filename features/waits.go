@@ -117,6 +117,7 @@ var lapses = []struct {
 	{regexp.MustCompile(`^(almost the whole idle time-out passes|all but ten seconds of the idle time-out pass)$`), func(t *farmspec.Target) time.Duration { return t.Limits.Idle }},
 	{regexp.MustCompile(`^the idle time-out (passes|and a second pass|is over)$`), func(t *farmspec.Target) time.Duration { return t.Limits.Idle + marginOf(t, t.Limits.Idle) }},
 	{regexp.MustCompile(`^a little more time passes$`), func(t *farmspec.Target) time.Duration { return 2 * marginOf(t, t.Limits.Idle) }},
+	{regexp.MustCompile(`^five minutes pass$`), lastingHandoff},
 	{regexp.MustCompile(`^eleven seconds pass$`), func(*farmspec.Target) time.Duration { return 11 * time.Second }},
 	{regexp.MustCompile(`^(the grace period passes|the tokens they got lead to no more than one living session)$`), afterGrace},
 	{regexp.MustCompile(`^(almost|all but ten seconds of) the idle time-out of .* pass(es)?$`), longestAppIdle},

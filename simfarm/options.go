@@ -2,6 +2,7 @@ package simfarm
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -80,6 +81,9 @@ type Options struct {
 	// means free ports.
 	Port int
 
+	// Cookie is the name of the browser's token cookie. Empty means one with
+	// the prefix that the topology allows.
+	Cookie string
 	// TLS makes every part listen with a certificate of an authority of this
 	// program, the session service and what is behind a front included. The
 	// members offer HTTP/2 besides HTTP/1.1.
@@ -118,9 +122,9 @@ type Wrap struct {
 	// Handler may replace what answers HTTP for a member, by its name, or for
 	// the session service.
 	Handler func(process string, h http.Handler) http.Handler
-	// Listen may replace how a part takes connections. Where the farm speaks
-	// TLS, over is the listener with it and plain the one below; else both are one.
-	Listen func(process string, plain, over net.Listener) net.Listener
+	// Listen may replace how a part takes connections: it gets the listener,
+	// and the configuration where the farm speaks TLS. Nil changes nothing.
+	Listen func(process string, ln net.Listener, config *tls.Config) net.Listener
 	// Credentials may change what members show the session service and each
 	// other, by member, before any part starts.
 	Credentials func(secrets map[string]string)

@@ -28,7 +28,7 @@ type process struct {
 
 	// tls is how it listens; nil is plain HTTP. wrap may replace the listener.
 	tls  *tls.Config
-	wrap func(process string, plain, over net.Listener) net.Listener
+	wrap func(process string, ln net.Listener, config *tls.Config) net.Listener
 
 	mu   sync.Mutex
 	addr string // fixed by the first listen
@@ -130,12 +130,12 @@ func (p *process) start(ctx context.Context) error {
 	p.run = r
 	ln := p.ln
 	if p.tls != nil {
-		config := p.tls.Clone()
-		config.NextProtos = []string{"h2", "http/1.1"}
-		ln = tls.NewListener(ln, config)
+		ln = tls.NewListener(ln, p.tls)
 	}
 	if p.wrap != nil {
-		ln = p.wrap(p.name, p.ln, ln)
+		if other := p.wrap(p.name, p.ln, p.tls); other != nil {
+			ln = other
+		}
 	}
 	go func() {
 		defer close(r.served)

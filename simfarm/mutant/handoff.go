@@ -38,8 +38,8 @@ func init() {
 			Plant: member(func(c *web.ServerConfig) { c.Sealer = plainToo{c.Sealer} }),
 		},
 		Fault{
-			ID: "F62", Name: "tokens are encrypted in counter mode and not authenticated", Violates: []string{"ASVS-11.3.3", "WF-1.3"},
-			Convicts: []string{"handoff.every-change", "handoff.fails-closed", "handoff.foreign-key"}, Level: farmspec.Black, Precedent: "MS10-070",
+			ID: "F62", Name: "tokens are encrypted in counter mode and not authenticated", Violates: []string{"ASVS-11.3.3", "ASVS-11.3.2", "WSTG-SESS-01", "WF-1.3"},
+			Convicts: []string{"handoff.every-change", "handoff.fails-closed", "handoff.foreign-key", "tokens.cipher"}, Level: farmspec.Black, Precedent: "MS10-070",
 			Plant: func() simfarm.Wrap {
 				key := make([]byte, 32)
 				_, _ = rand.Read(key)
@@ -454,6 +454,8 @@ type counterMode struct {
 }
 
 const plainLen = 24
+
+func (counterMode) Cipher() string { return "AES-256-CTR" }
 
 func (s counterMode) Seal(t reference.Token) (string, error) {
 	frame := make([]byte, aes.BlockSize, aes.BlockSize+plainLen)

@@ -108,8 +108,8 @@ func init() {
 			Plant: service(func(o *reference.Options) { o.Replay = reference.Reject }),
 		},
 		Fault{
-			ID: "F25", Name: "session IDs are counted, not drawn", Violates: []string{"WF-3.2"},
-			Convicts: []string{"rotate.new-session-id", "rotate.new-session-id-inside", "rotate.thousands-of-ids"}, Level: farmspec.Black, Profile: claimed,
+			ID: "F25", Name: "session IDs are counted, not drawn", Violates: []string{"WF-3.2", "ASVS-7.2.3", "ASVS-11.5.1", "NIST-5.1.secret"},
+			Convicts: []string{"rotate.new-session-id", "rotate.new-session-id-inside", "rotate.thousands-of-ids", "tokens.generator"}, Level: farmspec.Black, Profile: claimed,
 			Plant: service(func(o *reference.Options) { o.Rand = &counter{} }),
 		},
 		Fault{
@@ -123,8 +123,8 @@ func init() {
 			Plant: api(func(s web.Service) web.Service { return &forgetful{Service: s, pages: map[string]int{}} }),
 		},
 		Fault{
-			ID: "F63", Name: "tokens are sealed with a fixed nonce", Violates: []string{"WF-2.2"},
-			Convicts: []string{"rotate.fresh-sealing"}, Level: farmspec.White, Precedent: "Beaker CVE-2012-3458",
+			ID: "F63", Name: "tokens are sealed with a fixed nonce", Violates: []string{"WF-2.2", "ASVS-11.3.4"},
+			Convicts: []string{"rotate.fresh-sealing", "handoff.carrier-without-structure"}, Level: farmspec.White, Precedent: "Beaker CVE-2012-3458",
 			Plant: member(func(c *web.ServerConfig) { c.Sealer = fixedNonce() }),
 		},
 		Fault{
@@ -172,12 +172,12 @@ func init() {
 			Plant: spentAccepted(func(db reference.SecuritySession, t reference.Token) bool { return t.ID != db.Previous.ID }),
 		},
 		Fault{
-			ID: "M208", Name: "a spent token ends the session although only its refusal is declared", Violates: []string{"WF-1.7"},
+			ID: "M208", Name: "a spent token ends the session although only its refusal is declared", Violates: []string{"WF-1.7", "RFC-9110.9.2"},
 			Convicts: []string{"rotate.replay-harms-nobody"}, Level: farmspec.Black,
 			Plant: service(func(o *reference.Options) { o.Replay = reference.RevokeFamily }),
 		},
 		Fault{
-			ID: "M209", Name: "a grace period is declared and not given", Violates: []string{"WF-2.4"},
+			ID: "M209", Name: "a grace period is declared and not given", Violates: []string{"WF-2.4", "RFC-9110.9.2"},
 			Convicts: []string{"grace.second-tab"}, Level: farmspec.Black, Precedent: "Grafana issue 18644", Profile: coalescing,
 			Plant: service(func(o *reference.Options) { o.Rotation = reference.Strict }),
 		},

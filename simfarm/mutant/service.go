@@ -71,7 +71,7 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "F68", Name: "the service asks nobody for a credential", Violates: []string{"WF-10.4"},
+			ID: "F68", Name: "the service asks nobody for a credential", Violates: []string{"WF-10.4", "ASVS-13.2.1"},
 			Convicts: []string{"service.callers"}, Level: farmspec.Grey, Profile: claimed,
 			Plant: credentials(func(_, good string) string { return good }),
 		},

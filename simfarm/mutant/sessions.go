@@ -31,7 +31,7 @@ func init() {
 			Plant: api(losesChildren),
 		},
 		Fault{
-			ID: "F48", Name: "a log-in keeps the token that was presented with it", Violates: []string{"AJ-3.2", "ASVS-7.2.4", "WSTG-SESS-03"},
+			ID: "F48", Name: "a log-in keeps the token that was presented with it", Violates: []string{"AJ-3.2", "ASVS-7.2.4", "WSTG-SESS-03", "RFC-6265bis.ports"},
 			Convicts: []string{"login.fresh-token", "login.planted-token"}, Level: farmspec.Black, Precedent: "Airflow CVE-2022-38054",
 			Plant: around(keepsPresented),
 		},
@@ -167,7 +167,7 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "M330", Name: "a cookie says who is logged in", Violates: []string{"AJ-3.1"},
+			ID: "M330", Name: "a cookie says who is logged in", Violates: []string{"AJ-3.1", "NIST-5.1.1.personal"},
 			Convicts: []string{"login.cookie-names-nobody"}, Level: farmspec.Black,
 			Plant: pages(cookieNamesUser),
 		},
@@ -410,7 +410,7 @@ func init() {
 			Plant: pages(func(h http.Handler) http.Handler { return anyValue(h, http.MethodPost) }),
 		},
 		Fault{
-			ID: "M369", Name: "an application takes a value from an address", Violates: []string{"ASVS-3.5.3"},
+			ID: "M369", Name: "an application takes a value from an address", Violates: []string{"ASVS-3.5.3", "RFC-9110.9.2", "WSTG-SESS-04"},
 			Convicts: []string{"http.value-in-address"}, Level: farmspec.Black,
 			Plant: pages(func(h http.Handler) http.Handler { return anyValue(h, http.MethodGet) }),
 		},

@@ -20,7 +20,7 @@ import (
 func init() {
 	register(
 		Fault{
-			ID: "F26", Name: "only the cookie's Max-Age times a session out", Violates: []string{"WF-7.3", "WSTG-SESS-07", "ASVS-7.3.1"},
+			ID: "F26", Name: "only the cookie's Max-Age times a session out", Violates: []string{"WF-7.3", "WSTG-SESS-07", "ASVS-7.3.1", "NIST-5.1.1.expiry", "ASVS-9.2.1"},
 			Convicts: []string{"timeout.cookie-age-means-nothing"}, Level: farmspec.Black, Precedent: "aiohttp-session CVE-2018-1000814",
 			Plant: func() simfarm.Wrap {
 				return Both(service(func(o *reference.Options) { unlimited(o) })(), pages(cookieAges)())
@@ -82,7 +82,7 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "F31", Name: "the limit is in seconds where milliseconds are meant", Violates: []string{"WF-7.1"},
+			ID: "F31", Name: "the limit is in seconds where milliseconds are meant", Violates: []string{"WF-7.1", "ASVS-9.2.1"},
 			Convicts: []string{"timeout.just-outside"}, Level: farmspec.Black,
 			Plant: service(func(o *reference.Options) { o.Limits.Idle *= 1000 }),
 		},
@@ -137,7 +137,7 @@ func init() {
 			Plant: touching(true, func(error) bool { return false }),
 		},
 		Fault{
-			ID: "M307", Name: "the elapsed time is compared in whole minutes", Violates: []string{"WF-7.1"},
+			ID: "M307", Name: "the elapsed time is compared in whole minutes", Violates: []string{"WF-7.1", "ASVS-9.2.1"},
 			Convicts: []string{"timeout.to-the-second"}, Level: farmspec.White,
 			Plant: service(func(o *reference.Options) { o.Limits.Idle += 59 * time.Second }),
 		},

@@ -94,7 +94,7 @@ func init() {
 			Plant:     overStore(func(s web.Service, db *reference.Store) web.Service { return adopting{s, db} }),
 		},
 		Fault{
-			ID: "M134", Name: "a hand-off is good at every server", Violates: []string{"CAS-SERVICE-BOUND"},
+			ID: "M134", Name: "a hand-off is good at every server", Violates: []string{"CAS-SERVICE-BOUND", "ASVS-9.2.3"},
 			Convicts: []string{"verify.audience"}, Level: farmspec.Black,
 			Plant: member(func(c *web.ServerConfig) { c.Sealer = oneAudience{c.Sealer} }),
 		},
