@@ -101,6 +101,11 @@ func (d *doctor) examine(ctx context.Context) {
 	}
 	d.pagesOf(ctx, ada)
 	d.tokenAlone(ctx, ada)
+	if d.target.Rotation != farmspec.NoRotation { // whoever tried the token alone has spent it
+		if ada = d.loggedIn(ctx, "ada", d.target.Members[0]); ada == nil {
+			return
+		}
+	}
 	d.otherMembers(ctx, ada)
 	d.rotation(ctx, ada)
 	d.applications(ctx, ada)

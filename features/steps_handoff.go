@@ -306,7 +306,10 @@ func (w *world) redirectIsTemporary() error {
 
 func (w *world) reportNamesProduct() error {
 	info := w.judge.describe(w.target)
-	ok := info.Product != "" && info.Version != "" && info.Artefact != ""
+	if info.Artefact == "" {
+		return &unseen{"the target's description has no digest of the program (product.artefact), so it does not say what was judged"}
+	}
+	ok := info.Product != "" && info.Version != ""
 	return w.expect(ok, nil, "product, version and artefact in the report",
 		fmt.Sprintf("product %q, version %q, artefact %q", info.Product, info.Version, info.Artefact))
 }

@@ -165,11 +165,19 @@ func (w *world) skew(ctx context.Context, server int, d time.Duration) error {
 	if err := w.hooks.Clock.Skew(ctx, m.Name, d); err != nil {
 		return fmt.Errorf("skew the clock of %s: %w", m.Name, err)
 	}
+	clock := w.hooks.Clock
+	w.onEnd = append(w.onEnd, func() { _ = clock.Skew(context.WithoutCancel(ctx), m.Name, 0) }) // the farm may be everybody's
 	return nil
 }
 
 func (w *world) clockIsSetBack(ctx context.Context) error {
-	return w.pass(ctx, -2*w.target.Limits.Idle)
+	d := 2 * w.target.Limits.Idle
+	if err := w.pass(ctx, -d); err != nil {
+		return err
+	}
+	clock := w.hooks.Clock
+	w.onEnd = append(w.onEnd, func() { _ = clock.Advance(context.WithoutCancel(ctx), d) }) // sessions begun meanwhile are to be past
+	return nil
 }
 
 func (w *world) farmWithShortSessions(ctx context.Context) error {

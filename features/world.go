@@ -54,6 +54,7 @@ type world struct {
 	// servedLast is the last attempt that was accepted.
 	servedLast *attempt
 	shift      time.Duration // how far the farm's time was moved
+	earlier    sync.Map      // references of sessions that lent accounts had before
 	passed     time.Duration // how much was let pass
 	waited     time.Duration // how much of it by waiting
 	disturbed  bool          // everybody's session may be over, the bystander's too
@@ -173,8 +174,7 @@ func (w *world) begin(ctx context.Context, c *planned) (context.Context, error) 
 		w.gate.RLock()
 		w.onEnd = append(w.onEnd, w.gate.RUnlock)
 	}
-	w.use(w.target)
-	return ctx, nil
+	return ctx, w.use(ctx, w.target)
 }
 
 // fork moves the scenario to a private farm.
@@ -187,12 +187,11 @@ func (w *world) fork(ctx context.Context, v farmspec.Variation) error {
 		return fmt.Errorf("open a private farm: %w", err)
 	}
 	w.onEnd = append(w.onEnd, func() { _ = closeFarm() })
-	w.use(t)
-	return nil
+	return w.use(ctx, t)
 }
 
 // use aims the scenario at a farm and masks the hooks above the run's level.
-func (w *world) use(t *farmspec.Target) {
+func (w *world) use(ctx context.Context, t *farmspec.Target) error {
 	w.target, w.hooks = t, t.Hooks
 	if order(w.judge.Level) < order(farmspec.White) {
 		w.hooks.Clock, w.hooks.Database, w.hooks.Keys, w.hooks.Logs = nil, nil, nil, nil
@@ -200,12 +199,25 @@ func (w *world) use(t *farmspec.Target) {
 	if order(w.judge.Level) < order(farmspec.Grey) {
 		w.hooks.Service, w.hooks.Admin, w.hooks.Processes, w.hooks.Trace, w.hooks.Holds = nil, nil, nil, nil, nil
 	}
+	if w.hooks.Clock != nil { // earlier scenarios may have moved it
+		now, err := w.hooks.Clock.Now(ctx)
+		if err != nil {
+			return fmt.Errorf("ask for the farm's time: %w", err)
+		}
+		w.mu.Lock()
+		w.shift = time.Until(now)
+		w.mu.Unlock()
+	}
+	if _, pooled := t.Hooks.Accounts.(farmspec.AccountPool); pooled {
+		w.hideEarlier()
+	}
 	if t == w.of.target {
 		w.transport = w.judge.transports[t]
-		return
+		return nil
 	}
 	w.transport = t.Transport()
 	w.onEnd = append(w.onEnd, w.transport.CloseIdleConnections)
+	return nil
 }
 
 func (w *world) beforeStep(ctx context.Context, st *godog.Step) (context.Context, error) {
@@ -386,6 +398,11 @@ func (w *world) person(ctx context.Context, name string) (*person, error) {
 	}
 	if pooled {
 		w.onEnd = append(w.onEnd, func() { pool.Return(user) })
+	}
+	if pooled {
+		if err := w.noteEarlier(ctx, user.Name); err != nil {
+			return nil, fmt.Errorf("look for earlier sessions of %s: %w", name, err)
+		}
 	}
 	p = &person{name: name, user: user, browser: w.newBrowser(name), at: w.target.Members[0]}
 	w.mu.Lock()

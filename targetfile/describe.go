@@ -16,7 +16,7 @@ import (
 // target does not show. Read again it gives the same target.
 func Describe(t *farmspec.Target) File {
 	f := File{
-		Name: t.Name, Product: Product{t.Product, t.Version},
+		Name: t.Name, Product: Product{t.Product, t.Version, t.Artefact},
 		Topology: string(t.Topology), Resolve: t.Resolve,
 		Carrier: Carrier{t.Carrier.Kind, t.Carrier.Name}, Companions: t.Companions,
 		Login: Login{string(t.Login.Kind), t.Login.Path, t.Login.UserField, t.Login.PassField},

@@ -44,6 +44,8 @@ type File struct {
 type Product struct {
 	Name    string `yaml:"name" need:"yes" doc:"The product's name."`
 	Version string `yaml:"version" doc:"Its version."`
+	// Artefact goes into reports as it is.
+	Artefact string `yaml:"artefact" doc:"The digest of its program, such as sha256:0f1e…, so that a report says what was judged."`
 }
 
 // MemberEntry is one web server.

@@ -70,7 +70,7 @@ func (s *Source) Place(path string) string { return fmt.Sprintf("%s:%d", s.d.fil
 func (s *Source) build(dir string) {
 	f, d := &s.File, s.d
 	t := &farmspec.Target{
-		Name: f.Name, Product: f.Product.Name, Version: f.Product.Version,
+		Name: f.Name, Product: f.Product.Name, Version: f.Product.Version, Artefact: f.Product.Artefact,
 		Topology: farmspec.Topology(f.Topology), Resolve: map[string]string{},
 		Handoff: farmspec.Handoff(or(f.Handoff.Mode, string(farmspec.NoHandoff))), Rotation: farmspec.Rotation(or(f.Rotation.Policy, string(farmspec.NoRotation))),
 		Grace: time.Duration(f.Rotation.Grace), Replay: farmspec.Replay(f.Replay),
