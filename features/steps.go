@@ -17,12 +17,14 @@ type scene struct {
 	time     timeScene
 	sessions sessionsScene
 	ending   endingScene
+	account  accountScene
+	life     lifeScene
 	service  serviceScene
 	hostile  hostileScene
-	// secrets are further values that must not reach the evidence.
-	secrets []string
 	wire     wireScene
 	tokens   tokensScene
+	// secrets are further values that must not reach the evidence.
+	secrets []string
 }
 
 // registerSteps binds the steps of every subject to this scenario's world.
@@ -35,17 +37,19 @@ func (w *world) registerSteps(sc *godog.ScenarioContext) {
 	w.registerTime(s)
 	w.registerSessions(s)
 	w.registerEnding(s)
+	w.registerAccount(s)
+	w.registerLife(s)
 	w.registerHandoff(s)
 	w.registerVerify(s)
 	w.registerPages(s)
 	w.registerService(s)
 	w.registerHostile(s)
+	w.registerWire(s)
+	w.registerTokens(s)
 }
 
 // stepper registers steps whose patterns are compiled once for all scenarios.
 type stepper struct{ sc *godog.ScenarioContext }
-	w.registerWire(s)
-	w.registerTokens(s)
 
 var patterns sync.Map // pattern -> *regexp.Regexp
 

@@ -46,7 +46,7 @@ func (w *world) registerEnding(s stepper) {
 	s.step(`(\w+) asks for `+appPattern+` and the request is held (while the page is made|while its HTTP session is registered)`, w.asksForAppHeld)
 	s.step(`(\w+) gives `+appPattern+` a value and the request is held before it is saved`, w.givesValueHeld)
 	s.step(`(\w+) logs out in a second tab`, w.logsOutInSecondTab)
-	s.step(`(\w+) logs out in a second tab and the request is held during the log-out`, w.logsOutHeld)
+	s.step(`(\w+) logs out in a second tab and the request is held (during the log-out|when the session is closed)`, w.logsOutHeld)
 	s.step(`the held (?:request|log-out) goes on`, w.heldGoesOn)
 
 	s.step(`a farm that allows (\d+) sessions for each user`, w.farmWithLimit)
@@ -117,7 +117,7 @@ func (w *world) copyRefusedAtEveryServer(ctx context.Context) error {
 }
 
 func (w *world) copyRefusedByEveryApp(ctx context.Context) error {
-	pages, err := w.appPages()
+	pages, err := w.appPages(func(a farmspec.App) bool { return !a.Stays })
 	if err != nil {
 		return err
 	}
@@ -296,6 +296,7 @@ var points = map[string]farmspec.Point{
 	"while its HTTP session is registered": farmspec.InRegister,
 	"before it is saved":                   farmspec.BeforeSave,
 	"during the log-out":                   farmspec.InLogout,
+	"when the session is closed":           farmspec.AfterClose,
 }
 
 // hold starts a request and returns when it is parked at the place.
@@ -371,13 +372,13 @@ func (w *world) logsOutInSecondTab(ctx context.Context, name string) error {
 	return w.logOut(ctx, tab, tab.at)
 }
 
-func (w *world) logsOutHeld(ctx context.Context, name string) error {
+func (w *world) logsOutHeld(ctx context.Context, name, where string) error {
 	p, err := w.person(ctx, name)
 	if err != nil {
 		return err
 	}
 	tab := w.secondTab(p)
-	return w.hold(ctx, tab.browser.Trace(), "during the log-out", func() *attempt {
+	return w.hold(ctx, tab.browser.Trace(), where, func() *attempt {
 		_ = w.logOut(ctx, tab, tab.at) // how it was answered is not what matters
 		return nil
 	})

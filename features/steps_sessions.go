@@ -143,14 +143,16 @@ func appPage(a farmspec.App) farmspec.Page {
 	return farmspec.Page{Member: a.Member, Kind: farmspec.HTML, Path: a.Path, Marker: a.Marker, Echo: true}
 }
 
-// appPages are the pages of every application.
-func (w *world) appPages() ([]farmspec.Page, error) {
+// appPages are the pages of every application that is one of those meant.
+func (w *world) appPages(meant func(farmspec.App) bool) ([]farmspec.Page, error) {
 	var pages []farmspec.Page
 	for _, a := range w.target.Apps {
-		pages = append(pages, appPage(a))
+		if meant(a) {
+			pages = append(pages, appPage(a))
+		}
 	}
 	if len(pages) == 0 {
-		return nil, &notOffered{"the target has no application"}
+		return nil, &notOffered{"the target has no such application"}
 	}
 	return pages, nil
 }
@@ -348,7 +350,7 @@ func (w *world) everyAppOpens(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	pages, err := w.appPages()
+	pages, err := w.appPages(func(farmspec.App) bool { return true })
 	if err != nil {
 		return err
 	}
