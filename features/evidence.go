@@ -64,6 +64,7 @@ func (w *world) exchangesAndMessages(ctx context.Context, exchanges []recorded, 
 		}
 	}
 	var messages []farmspec.MessageRecord
+	var kept []farmspec.ExchangeRecord
 	for i, x := range exchanges {
 		n := i + 1
 		if !keep[n] {
@@ -71,9 +72,10 @@ func (w *world) exchangesAndMessages(ctx context.Context, exchanges []recorded, 
 			continue
 		}
 		rec := w.exchangeRecord(n, x, r, checked[n], limit)
-		w.result.Exchanges = append(w.result.Exchanges, rec)
+		kept = append(kept, rec)
 		messages = append(messages, arrows(rec)...)
 	}
+	w.result.Exchanges = slices.Clone(kept) // without the room it grew in: thousands of cases keep theirs
 	if w.hooks.Trace != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
@@ -99,7 +101,7 @@ func (w *world) exchangesAndMessages(ctx context.Context, exchanges []recorded, 
 			messages = messages[i:] // from a request on, not from the middle of an answer
 		}
 	}
-	w.result.Messages = messages
+	w.result.Messages = slices.Clone(messages) // without what was left out
 }
 
 // arrows are the request and the answer of an exchange in a sequence diagram.

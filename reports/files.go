@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"bufio"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -10,11 +11,15 @@ import (
 	"syscall"
 )
 
-// file is a rendered file under its final name.
+// file is a rendered file under its final name. A large one comes in pieces,
+// since a buffer that grows takes several times the room.
 type file struct {
 	name    string
-	content []byte
+	content [][]byte
 }
+
+// whole makes the content of one that is rendered in one piece.
+func whole(content []byte) [][]byte { return [][]byte{content} }
 
 // filesystem is what writing needs of the operating system; tests make it fail.
 type filesystem interface {
@@ -85,7 +90,15 @@ func writeFiles(fsys filesystem, dir string, files []file) (err error) {
 			return mend(err)
 		}
 		leftover = append(leftover, temporary)
-		_, err = out.Write(f.content)
+		w := bufio.NewWriterSize(out, 1<<16)
+		for _, piece := range f.content {
+			if _, err = w.Write(piece); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			err = w.Flush()
+		}
 		if err == nil {
 			err = out.Sync()
 		}

@@ -61,7 +61,7 @@ func renderLoad(r *farmspec.LoadReport) ([]file, error) {
 	if err != nil {
 		return nil, fmt.Errorf("render %s: %w", LoadPageFile, err)
 	}
-	return []file{{LoadLogFile, loadLog(r)}, {LoadPageFile, page}, {LoadFile, text.Bytes()}}, nil
+	return []file{{LoadLogFile, whole(loadLog(r))}, {LoadPageFile, whole(page)}, {LoadFile, whole(text.Bytes())}}, nil
 }
 
 // completeLoad returns a copy in which every list and map the schema asks for

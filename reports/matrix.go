@@ -62,7 +62,7 @@ func renderMatrix(m *farmspec.Matrix, c catalogue) ([]file, error) {
 	if err != nil {
 		return nil, fmt.Errorf("render %s: %w", MatrixPageFile, err)
 	}
-	return []file{{MatrixPageFile, page}, {MatrixFile, text.Bytes()}}, nil
+	return []file{{MatrixPageFile, whole(page)}, {MatrixFile, whole(text.Bytes())}}, nil
 }
 
 // completeMatrix returns a copy in which every list the schema asks for is

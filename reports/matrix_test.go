@@ -102,7 +102,7 @@ func TestWriteMatrix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(again[0].content, page) {
+	if !bytes.Equal(again[0].content[0], page) {
 		t.Error("the same matrix gives another page")
 	}
 }
@@ -123,7 +123,7 @@ func TestReadMatrixIsStrict(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := string(files[1].content)
+	good := string(files[1].content[0])
 	if _, err := parseMatrix([]byte(good)); err != nil {
 		t.Fatal(err)
 	}

@@ -47,8 +47,14 @@ func writeTo(fs filesystem, dir string, r *farmspec.Report, c catalogue) ([]stri
 		v.matrix = MatrixPageFile
 	}
 	files := []file{{name: JUnitFile}, {name: SummaryFile}, {name: PageFile}, {name: SARIFFile}, {name: ResultsFile}}
+	once := func(render func(*view) ([]byte, error)) func(*view) ([][]byte, error) {
+		return func(v *view) ([][]byte, error) {
+			content, err := render(v)
+			return whole(content), err
+		}
+	}
 	var rendering errgroup.Group
-	for i, render := range []func(*view) ([]byte, error){junit, summary, page, sarif, results} {
+	for i, render := range []func(*view) ([][]byte, error){once(junit), once(summary), once(page), once(sarif), results} {
 		rendering.Go(func() (err error) {
 			if files[i].content, err = render(v); err != nil {
 				return fmt.Errorf("render %s: %w", files[i].name, err)

@@ -42,42 +42,38 @@ func compile(name string, text []byte) *jsonschema.Schema {
 
 // results renders results.json: a line for each field of the report, and for
 // each element of its lists, so that lines can be searched and compared.
-func results(v *view) ([]byte, error) {
-	var b bytes.Buffer
-	write := func(value any) error {
+func results(v *view) (pieces [][]byte, err error) {
+	add := func(before string, value any) error {
 		text, err := line(value)
-		b.Write(text)
+		pieces = append(pieces, []byte(before), bytes.Clone(text)) // without the room it grew in
 		return err
 	}
-	b.WriteString("{")
 	report := reflect.ValueOf(complete(v.Report)).Elem()
+	before := "{"
 	for i := range report.NumField() {
-		if i > 0 {
-			b.WriteByte(',')
-		}
 		name, _, _ := strings.Cut(report.Type().Field(i).Tag.Get("json"), ",")
-		fmt.Fprintf(&b, "\n %q: ", name)
+		before += fmt.Sprintf("\n %q: ", name)
 		field := report.Field(i)
 		if field.Kind() != reflect.Slice {
-			if err := write(field.Interface()); err != nil {
+			if err := add(before, field.Interface()); err != nil {
 				return nil, err
 			}
+			before = ","
 			continue
 		}
-		b.WriteByte('[')
+		before += "["
 		for j := range field.Len() {
-			if j > 0 {
-				b.WriteByte(',')
-			}
-			b.WriteString("\n  ")
-			if err := write(field.Index(j).Addr().Interface()); err != nil {
+			if err := add(before+"\n  ", field.Index(j).Addr().Interface()); err != nil {
 				return nil, err
 			}
+			before = ","
 		}
-		b.WriteString("\n ]")
+		if field.Len() > 0 {
+			before = ""
+		}
+		before += "\n ],"
 	}
-	b.WriteString("\n}\n")
-	return b.Bytes(), nil
+	return append(pieces, []byte(strings.TrimSuffix(before, ",")+"\n}\n")), nil
 }
 
 // line is a value as a line of results.json, without indentation and comma.
