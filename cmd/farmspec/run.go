@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -132,6 +133,11 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	}
 	f.Command = strings.Join(append([]string{"farmspec"}, os.Args[1:]...), " ")
 	f.Version, f.Commit = build()
+	if os.Getenv("GOGC") == "" {
+		// Evidence is kept until the report is written, and garbage need not
+		// take as much room again.
+		debug.SetGCPercent(60)
+	}
 
 	ctx := c.Context()
 	targets, closeAll, err := open(ctx, options)
