@@ -140,6 +140,12 @@ type Target struct {
 	// MaxSessions is the documented number of concurrent sessions per user; zero is no limit.
 	MaxSessions int
 
+	// MaxRate bounds the page views per second of a load on this farm. Zero is no bound.
+	MaxRate float64
+	// Metrics are addresses at which the farm's parts tell their own numbers,
+	// in Prometheus's text format.
+	Metrics []string
+
 	Hooks Hooks
 }
 
