@@ -286,6 +286,10 @@ func (r *redactor) headers(h http.Header, which []string) []farmspec.Header {
 				}
 			case "Authorization":
 				scheme, credential, _ := strings.Cut(v, " ")
+				if !slices.Contains([]string{"bearer", "basic", "digest"}, strings.ToLower(scheme)) {
+					v = farmspec.Digest(v) // it may be the credential
+					break
+				}
 				v = scheme + " " + farmspec.Digest(credential)
 			default:
 				v = r.text(v)

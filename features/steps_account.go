@@ -96,6 +96,9 @@ func (w *world) password(ctx context.Context, p *person, words string) (string, 
 	if err != nil {
 		return "", err
 	}
+	if other.user.Password == p.user.Password {
+		return "", &unseen{"the target's accounts share a password, so another's tells nothing"}
+	}
 	return other.user.Password, nil
 }
 

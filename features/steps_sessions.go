@@ -1189,7 +1189,7 @@ func (w *world) adminSeesBeginning(ctx context.Context, name string) error {
 	if len(open) != 1 {
 		return w.expect(false, nil, "one open session of "+name, fmt.Sprint(len(open)))
 	}
-	return w.near(time.UnixMilli(open[0].CreatedAt), w.began, "the session's beginning to be her log-in")
+	return w.near(time.UnixMilli(open[0].CreatedAt), w.began.Add(w.ahead), "the session's beginning to be her log-in")
 }
 
 func (w *world) adminSeesEnd(ctx context.Context, name string) error {

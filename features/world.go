@@ -54,6 +54,7 @@ type world struct {
 	// servedLast is the last attempt that was accepted.
 	servedLast *attempt
 	shift      time.Duration // how far the farm's time was moved
+	ahead      time.Duration // how far it was ahead of ours when the scenario began
 	earlier    sync.Map      // references of sessions that lent accounts had before
 	passed     time.Duration // how much was let pass
 	waited     time.Duration // how much of it by waiting
@@ -206,6 +207,7 @@ func (w *world) use(ctx context.Context, t *farmspec.Target) error {
 		}
 		w.mu.Lock()
 		w.shift = time.Until(now)
+		w.ahead = w.shift
 		w.mu.Unlock()
 	}
 	if _, pooled := t.Hooks.Accounts.(farmspec.AccountPool); pooled {

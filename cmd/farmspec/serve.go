@@ -91,7 +91,7 @@ func (f *serveFlags) serve(c *cobra.Command) error {
 	}
 	defer closeStore()
 	o.Keys, o.Users = state.keys, state.users
-	shown, password := o.Users, drawPassword()
+	shown, password := o.Users, rand.Text()
 	if f.target != "" {
 		o.Users = append(slices.Clone(o.Users), judgeUsers(password)...)
 	}
