@@ -305,7 +305,8 @@ type KeyHook interface {
 // CipherHook is what a [KeyHook] implements as well where the farm says what
 // it seals tokens with.
 type CipherHook interface {
-	// Cipher names cipher, key length and mode, for example AES-256-GCM.
+	// Cipher names cipher, key length and mode, for example AES-256-GCM; ""
+	// where nobody knows.
 	Cipher() string
 }
 
