@@ -3,7 +3,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME = 10s
 ROUNDS = 50
 
-.PHONY: check lint test race run mutants soak serve bench fuzz update-goldens
+.PHONY: check lint test race run mutants soak serve bench bench-peers fuzz update-goldens
 
 check: lint race run mutants
 
@@ -33,6 +33,10 @@ serve:
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
+
+# The reference beside its peers, those that are installed included.
+bench-peers:
+	cd bench && go run . --time 3m
 
 # Every fuzz target for FUZZTIME each.
 fuzz:

@@ -172,7 +172,7 @@ func startPostgres(ctx context.Context, dir string) (*server, error) {
 		return nil, err
 	}
 	command := func(name string, args ...string) *exec.Cmd {
-		cmd := exec.CommandContext(ctx, name, args...)
+		cmd := exec.Command(name, args...)
 		cmd.Dir, cmd.SysProcAttr = dir, as
 		return cmd
 	}
@@ -181,7 +181,6 @@ func startPostgres(ctx context.Context, dir string) (*server, error) {
 		return nil, err
 	}
 	s := &server{dir, command(program, "-D", data, "-k", dir, "-c", "listen_addresses=")}
-	s.cmd.Cancel = func() error { return nil } // host stops it
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}

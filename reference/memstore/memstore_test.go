@@ -1,9 +1,7 @@
 package memstore_test
 
 import (
-	"context"
 	"encoding/binary"
-	"sync/atomic"
 	"testing"
 
 	"github.com/farmspec/farmspec/reference"
@@ -49,38 +47,4 @@ func id(a, b uint64) (id reference.ID) {
 	binary.LittleEndian.PutUint64(id[:], a*0x9e3779b97f4a7c15+b*0xbf58476d1ce4e5b9) // spread over the shards
 	binary.LittleEndian.PutUint64(id[8:], b)
 	return id
-}
-
-// BenchmarkRotation is Find and Replace, each caller with a session of its own.
-func BenchmarkRotation(b *testing.B) {
-	for name, parallelism := range map[string]int{"32 callers": 16, "2 callers": 1} {
-		b.Run(name, func(b *testing.B) {
-			s := memstore.Open()
-			var callers atomic.Uint64
-			ctx := context.Background()
-			b.SetParallelism(parallelism)
-			b.ReportAllocs()
-			b.RunParallel(func(pb *testing.PB) {
-				n := callers.Add(1)
-				sess := session(n)
-				if err := s.Create(ctx, sess); err != nil {
-					b.Error(err)
-					return
-				}
-				current := sess.Current
-				for i := uint64(1); pb.Next(); i++ {
-					if _, err := s.Find(ctx, current.ID); err != nil {
-						b.Error(err)
-						return
-					}
-					next := reference.Token{ID: id(n, i), Timestamp: 1000}
-					if err := s.Replace(ctx, current, next); err != nil {
-						b.Error(err)
-						return
-					}
-					current = next
-				}
-			})
-		})
-	}
 }

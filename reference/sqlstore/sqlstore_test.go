@@ -334,28 +334,3 @@ func BenchmarkOpen(b *testing.B) {
 		})
 	}
 }
-
-func BenchmarkReplace(b *testing.B) {
-	for _, name := range []string{"memory", "file"} {
-		b.Run(name, func(b *testing.B) {
-			path := ":memory:"
-			if name == "file" {
-				path = filepath.Join(b.TempDir(), "x.db")
-			}
-			db := mustOpen(b, path)
-			s := session(1)
-			if err := db.Create(b.Context(), s); err != nil {
-				b.Fatal(err)
-			}
-			current, i := s.Current, 0
-			b.ReportAllocs()
-			for b.Loop() {
-				i++
-				if err := db.Replace(b.Context(), current, rotated(i)); err != nil {
-					b.Fatal(err)
-				}
-				current = rotated(i)
-			}
-		})
-	}
-}
