@@ -106,7 +106,7 @@ Feature: Nothing on the wire gives a session away
         | bits |
         | 128  |
 
-    @tokens.generator @NIST-5.1.secret @ASVS-7.2.3 @ASVS-11.5.1 @level:W @needs:service @needs:keys @fault:M525 @fault:F25
+    @tokens.generator @WSTG-SESS-01 @NIST-5.1.secret @ASVS-7.2.3 @ASVS-11.5.1 @level:W @needs:service @needs:keys @fault:M525 @fault:F25
     Scenario: A session ID has 128 bits, and none of them leans
       Given Ada is signed in
       When the session service renews Ada's token 1000 times
