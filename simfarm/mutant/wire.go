@@ -228,7 +228,7 @@ func init() {
 			Plant: references(4, 8),
 		},
 		Fault{
-			ID: "M525", Name: "session IDs have 64 random bits and are filled up", Violates: []string{"ASVS-7.2.3", "ASVS-11.5.1", "NIST-5.1.secret"},
+			ID: "M525", Name: "session IDs have 64 random bits and are filled up", Violates: []string{"ASVS-7.2.3", "ASVS-11.5.1", "NIST-5.1.secret", "WSTG-SESS-01"},
 			Convicts: []string{"tokens.generator"}, Level: farmspec.White,
 			Plant: service(func(o *reference.Options) { o.Rand = halfRandom{o.Rand} }),
 		},
