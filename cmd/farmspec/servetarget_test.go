@@ -57,9 +57,12 @@ func TestServedFarmIsJudgedByItsFile(t *testing.T) {
 			if code != 0 {
 				t.Fatalf("doctor: exit code %d\n%s%s", code, out, errs)
 			}
-			for _, hook := range []string{"service", "admin", "clock", "database", "keys", "processes.server-1", "processes.service", "processes.database"} {
-				if !strings.Contains(out, "hooks."+hook) && !strings.Contains(out, hook) {
-					t.Errorf("the doctor says nothing of hooks.%s\n%s", hook, out)
+			for _, proven := range []string{
+				"the keys open the token", "it verifies a good token for each member", "it shows the row of", "the administrator ends all sessions",
+				"the service stops", "the database stops", "server-1 stops", "the hook moves the time",
+			} {
+				if !strings.Contains(out, proven) {
+					t.Errorf("the doctor does not say %q\n%s", proven, out)
 				}
 			}
 			dir := filepath.Join(t.TempDir(), "report")
@@ -79,14 +82,13 @@ func TestServedFarmIsJudgedByItsFile(t *testing.T) {
 				switch {
 				case r.Verdict == was.Verdict:
 					alike++
-				case r.Verdict == farmspec.Unobservable && (strings.Contains(r.Reason, "hook") || strings.Contains(r.Reason, "private farm")):
-				case r.Verdict == farmspec.NotOffered && strings.Contains(r.Reason, "private farm"):
+				case was.Verdict == farmspec.Pass && (r.Verdict == farmspec.Unobservable || r.Verdict == farmspec.NotOffered): // no private farms, no messages
 				default:
 					t.Errorf("%s: %s by the file (%s), %s embedded (%s)", r.Scenario, r.Verdict, r.Reason, was.Verdict, was.Reason)
 				}
 			}
 			t.Logf("%d of %d verdicts are the same", alike, len(served.Results))
-			if alike < len(served.Results)*2/3 {
+			if alike < len(served.Results)*4/5 {
 				t.Errorf("%d of %d verdicts are the same; the hooks of the file reach too little\n%s%s", alike, len(served.Results), out, errs)
 			}
 			file, err := os.ReadFile(path)
