@@ -25,6 +25,7 @@ func Describe(t *farmspec.Target) File {
 		Account: AccountPages{
 			SessionList(t.Account.Sessions), PasswordChange(t.Account.Password), Transaction(t.Account.Transaction),
 		},
+		Load: LoadTerms{int(t.MaxRate)}, Metrics: t.Metrics,
 		Assurance: string(t.Assurance), Failover: string(t.Failover),
 		Slow: pageEntry(t.Slow, false), Open: pageEntry(t.Open, false),
 	}

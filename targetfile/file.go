@@ -38,6 +38,8 @@ type File struct {
 	Features    map[string]string `yaml:"features" words:"yes no probe" keys:"log-out open-page end-application return-to-page concurrent-sessions own-sessions change-password end-other-sessions transaction assurance lost-in-crash" doc:"What the farm is able to do: yes must hold, no is not asked for and reported as unsupported, probe is tried and reported as not offered where it is absent. Left out: yes."`
 	Hooks       Hooks             `yaml:"hooks" doc:"Doors into the farm beside HTTP. Each line is a shell command, or a method and an address such as POST http://127.0.0.1:8099/stop. The input is a JSON object on standard input or in the body; in an address {name} stands for one of its values, and a command finds that as FARMSPEC_NAME in its environment."`
 	MaxWait     Duration          `yaml:"max_wait" doc:"The longest a scenario may wait where time cannot be moved, unless the command line says otherwise."`
+	Load        LoadTerms         `yaml:"load" doc:"What farmspec load may ask of the farm."`
+	Metrics     []string          `yaml:"metrics" doc:"Addresses at which the farm tells its own numbers in the text format of Prometheus; farmspec load draws them beside the latency."`
 }
 
 // Product says what is tested.
@@ -226,4 +228,9 @@ type Keys struct {
 	Seal        string `yaml:"seal" doc:"What seals token: {id, timestamp} as a member would, and answers {\"sealed\": TEXT}."`
 	SealForeign string `yaml:"seal_foreign" doc:"The same, under a key that is not the farm's."`
 	Rotate      string `yaml:"rotate" doc:"What brings in a new key: the first {members} members seal with it, and all open both."`
+}
+
+// LoadTerms bound a load.
+type LoadTerms struct {
+	MaxRate int `yaml:"max_rate" doc:"The most page views per second, spent tokens that are presented included. Left out: without bound."`
 }

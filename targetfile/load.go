@@ -80,6 +80,12 @@ func (s *Source) build(dir string) {
 		UserEcho:      f.Echo, MaxSessions: f.MaxSessions,
 		Limits: farmspec.Limits{Idle: time.Duration(f.Limits.Idle), Absolute: time.Duration(f.Limits.Absolute), Tolerance: time.Duration(f.Limits.Tolerance)},
 	}
+	t.MaxRate, t.Metrics = float64(f.Load.MaxRate), f.Metrics
+	for i, address := range f.Metrics {
+		if u, err := url.Parse(address); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			d.at(fmt.Sprintf("metrics[%d]", i), "write it like http://127.0.0.1:8081/metrics", "metrics has %q, which is no address", address)
+		}
+	}
 	s.Target, s.MaxWait = t, time.Duration(f.MaxWait)
 	if t.Name == "" {
 		t.Name = slug(f.Product.Name + " " + f.Product.Version)

@@ -143,6 +143,8 @@ func TestFaults(t *testing.T) {
 		{"absolute below idle", "idle: 30m", "idle: 30m\n  absolute: 29m", []string{`t.yaml:27: limits.absolute 29m0s is below limits.idle 30m0s; it cannot be the shorter one`}, false},
 		{"unknown feature", "limits:", "features: {log-out: yes, teleport: no}\nlimits:", []string{`t.yaml:25: unknown entry "teleport" in features; known are log-out,`}, true},
 		{"hook of nobody", "limits:", "hooks: {processes: {three: {stop: a, start: b}}}\nlimits:", []string{`t.yaml:25: hooks.processes has the unknown part "three"; known are one, two, service, database`}, false},
+		{"numbers at no address", "limits:", "metrics: [\"/metrics\"]\nlimits:", []string{`t.yaml:25: metrics has "/metrics", which is no address; write it like http://127.0.0.1:8081/metrics`}, false},
+		{"rate in words", "limits:", "load: {max_rate: few}\nlimits:", []string{`t.yaml:25: load.max_rate is "few", not a whole number; write it in digits`}, true},
 		{"alias", "path: /logout", "path: &x /logout", []string{`t.yaml:15: logout.path is an anchor, an alias or a tag; write the value itself`}, false},
 		{"several at once", "  path: /logout\necho: \"I am {user}\"", "  path: out\necho: \"I am\"", []string{
 			`t.yaml:15: logout.path is "out", which does not begin`, `t.yaml:16: echo does not say`}, false},
