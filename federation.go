@@ -38,6 +38,8 @@ type Circle struct {
 	// SignOn is the path, at every member of the farm, of a form that leads to
 	// the provider; its parameter next is the page to come back to.
 	SignOn string
+	// Login names the fields of the provider's log-in form.
+	Login LoginRecipe
 	// Everywhere and Partial are what the farm, and the sites, show at the end of
 	// a log-out that all have confirmed, and of one that not all have.
 	Everywhere, Partial string

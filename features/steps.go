@@ -20,6 +20,7 @@ type scene struct {
 	account  accountScene
 	life     lifeScene
 	service  serviceScene
+	slo      sloScene
 	hostile  hostileScene
 	wire     wireScene
 	tokens   tokensScene
@@ -43,6 +44,7 @@ func (w *world) registerSteps(sc *godog.ScenarioContext) {
 	w.registerVerify(s)
 	w.registerPages(s)
 	w.registerService(s)
+	w.registerSLO(s)
 	w.registerHostile(s)
 	w.registerWire(s)
 	w.registerTokens(s)

@@ -127,9 +127,14 @@ func (w *world) goesOnUntilAbsolute(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	until := limits.Absolute - w.margin()
+	return w.goesOn(ctx, p, limits.Absolute-w.margin())
+}
+
+// goesOn lets a person visit pages, never idle for long, until so much time has
+// passed or she is refused.
+func (w *world) goesOn(ctx context.Context, p *person, until time.Duration) error {
 	for gone, i := time.Duration(0), 1; gone < until; i++ {
-		d := min(limits.Idle*3/4, until-gone)
+		d := min(w.target.Limits.Idle*3/4, until-gone)
 		if err := w.pass(ctx, d); err != nil {
 			return err
 		}

@@ -233,6 +233,7 @@ func (f *Farm) Circle() (farmspec.Circle, bool) {
 func (c *federation) Circle() farmspec.Circle {
 	circle := farmspec.Circle{
 		Provider: c.provider.site(), SignOn: web.SSOPath, Everywhere: web.SignedOutEverywhere, Partial: web.SignedOutPartly,
+		Login:    farmspec.LoginRecipe{UserField: web.UserField, PassField: web.PasswordField},
 		Lifetime: c.f.o.SignOnLifetime, Silent: true,
 	}
 	for _, p := range c.sites {
