@@ -53,9 +53,14 @@ type hostileRequest struct {
 	unparsable bool
 }
 
-// noAnswerNeeded reports whether that there is no answer is a refusal, too.
+// errNoHeader stands for an answer that is content alone, as HTTP/0.9 has it;
+// some servers take a request without an address for one of these.
+var errNoHeader = errors.New("read answer: content without a header, as in HTTP/0.9")
+
+// noAnswerNeeded reports whether that there is no answer, or none with a
+// header, is a refusal, too.
 func (a *hostileAnswer) noAnswerNeeded() bool {
-	return a.oversized || a.unparsable && errors.Is(a.Err, syscall.ECONNRESET)
+	return a.oversized || a.unparsable && (errors.Is(a.Err, syscall.ECONNRESET) || errors.Is(a.Err, errNoHeader))
 }
 
 func (w *world) registerHostile(s stepper) {
@@ -128,7 +133,13 @@ func (w *world) raw(ctx context.Context, who, base string, r hostileRequest) *fa
 	b.WriteString("Connection: close\r\n\r\n" + r.body)
 	go func() { _, _ = conn.Write(b.Bytes()) }() // who answers early does not read it all
 
-	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: r.method})
+	answer := bufio.NewReader(conn)
+	if begin, err := answer.Peek(5); err == nil && string(begin) != "HTTP/" {
+		x.Body, _ = io.ReadAll(io.LimitReader(answer, farmspec.MaxBody))
+		x.Err = errNoHeader
+		return x
+	}
+	resp, err := http.ReadResponse(answer, &http.Request{Method: r.method})
 	if err != nil {
 		x.Err = fmt.Errorf("read answer: %w", err)
 		return x
@@ -424,7 +435,7 @@ func (w *world) showsNothingOfTheInside() error {
 }
 
 func (w *world) refusedHostile(ctx context.Context, a hostileAnswer) error {
-	if a.Err != nil {
+	if a.Err != nil && w.shownPage(a.Exchange) == "" {
 		if a.noAnswerNeeded() {
 			return nil
 		}

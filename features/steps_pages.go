@@ -210,6 +210,9 @@ func (w *world) asksWithPathParameter(ctx context.Context, who, kind string, ser
 	case "a made-up ID":
 		value = strings.ToUpper(w.neverIssued().ID)
 	case owner.name + "'s token":
+		if w.target.Carrier.Kind == "path" {
+			return &notOffered{"a path parameter is how this farm's browsers carry their session"}
+		}
 		value = owner.current().value
 	case "an empty ID":
 	default:

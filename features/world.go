@@ -798,6 +798,13 @@ func (w *world) needServed(a *attempt) error {
 // that it leaves its sender without a usable new token. Without a witness it
 // proves nothing.
 func (w *world) mustRefuse(ctx context.Context, a *attempt) error {
+	if err := w.isRefused(a); err != nil {
+		return err
+	}
+	return w.noUsableToken(ctx, a)
+}
+
+func (w *world) isRefused(a *attempt) error {
 	w.mu.Lock()
 	w.refusals++
 	_, ok := w.witnessed[a.fingerprint]
@@ -811,11 +818,11 @@ func (w *world) mustRefuse(ctx context.Context, a *attempt) error {
 	case !ok:
 		return &failedControl{fmt.Sprintf("no witness: nobody was served %s in this scenario, so its refusal proves nothing", a.fingerprint)}
 	}
-	return w.noUsableToken(ctx, a)
+	return nil
 }
 
 // noUsableToken tries the token that came with a refusal, if one did, in a
-// copy of the browser: forms that the refused one was shown stay good.
+// copy of the browser.
 func (w *world) noUsableToken(ctx context.Context, a *attempt) error {
 	if a.browser == nil {
 		return nil
