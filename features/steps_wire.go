@@ -62,7 +62,7 @@ func (w *world) registerWire(s stepper) {
 	s.step(`the other site learns nothing of where she comes from`, w.otherSiteLearnsNothing)
 
 	s.step(`no browser may keep a page of (?:hers|his)`, w.noBrowserKeepsPages)
-	s.step(`no shared cache may keep an answer that brought a session cookie`, w.noCacheKeepsTokens)
+	s.step(`no shared cache may use an answer again that brought a session cookie`, w.noCacheKeepsTokens)
 
 	s.step(`(\w+)'s tokens are sent to every server without TLS`, w.tokensSentPlain)
 	s.step(`none of these requests was served or got a session cookie`, w.nothingServedPlain)
@@ -782,18 +782,19 @@ func (w *world) noBrowserKeepsPages() error {
 	return w.expect(true, pages[0], "Cache-Control: no-store on every page of hers", fmt.Sprintf("all %d have it", len(pages)))
 }
 
-// noCacheKeepsTokens accepts what keeps an answer out of shared caches.
+// noCacheKeepsTokens accepts what keeps an answer out of shared caches, and
+// what keeps its cookies from being used again unasked.
 func (w *world) noCacheKeepsTokens() error {
 	all, err := w.sessionCookies(w.wire.who)
 	if err != nil {
 		return err
 	}
 	for _, c := range all {
-		if d := cacheControl(c.by); !d["no-store"] && !d["private"] {
-			return w.expect(false, c.by, "Cache-Control: no-store, or private, on an answer that sets a session cookie", "this one has "+or(strings.Join(c.by.Header.Values("Cache-Control"), ", "), "none"))
+		if d := cacheControl(c.by); !d["no-store"] && !d["private"] && !d["no-cache"] {
+			return w.expect(false, c.by, "Cache-Control: no-store, private or no-cache on an answer that sets a session cookie", "this one has "+or(strings.Join(c.by.Header.Values("Cache-Control"), ", "), "none"))
 		}
 	}
-	return w.expect(true, all[0].by, "no answer with a session cookie that a shared cache may keep", fmt.Sprintf("none of %d", len(all)))
+	return w.expect(true, all[0].by, "no answer with a session cookie that a shared cache may use again", fmt.Sprintf("none of %d", len(all)))
 }
 
 // tokensSentPlain brings a person's tokens to each server over HTTP without

@@ -49,11 +49,11 @@ Feature: Nothing on the wire gives a session away
       When Ada goes everywhere in the farm
       Then no browser may keep a page of hers
 
-    @caching.tokens @RFC-9111.7.3 @ASVS-14.3.2 @fault:M513 @fault:M518
-    Scenario: No cache in front of the farm keeps an answer with a session cookie
+    @caching.tokens @RFC-9111.7.3 @fault:M513 @fault:M518
+    Scenario: No cache in front of the farm gives a session cookie to somebody else
       Given Ada is signed in
       When Ada goes everywhere in the farm
-      Then no shared cache may keep an answer that brought a session cookie
+      Then no shared cache may use an answer again that brought a session cookie
 
   Rule: Protected connections
 

@@ -160,7 +160,7 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "M518", Name: "the answer to the log-in says nothing about caches", Violates: []string{"RFC-9111.7.3", "ASVS-14.3.2"},
+			ID: "M518", Name: "the answer to the log-in says nothing about caches", Violates: []string{"RFC-9111.7.3"},
 			Convicts: []string{"caching.tokens"}, Level: farmspec.Black,
 			Plant: headers(func(r *http.Request, _ int, h http.Header) {
 				if r.URL.Path == web.LoginPath {
