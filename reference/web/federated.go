@@ -81,6 +81,9 @@ func NewFederated(s Service, o FederatedOptions) (*Federated, error) {
 	return f, nil
 }
 
+// Participant is the farm's side of SAML.
+func (f *Federated) Participant() *saml.Participant { return f.p }
+
 // end ends a session that others have logged out.
 func (f *Federated) end(ctx context.Context, ref string) error {
 	id, err := reference.ParseID(ref)
