@@ -7,7 +7,7 @@ if ($_SERVER['REQUEST_METHOD'] === 'POST') {
     if (is_string($user) && preg_match('/^u\d{1,6}$/D', $user) && ($_POST['pass'] ?? '') === PASSWORD) {
         session_regenerate_id(true);
         $_SESSION = ['user' => $user];
-        header('Location: /account.php');
+        header('Location: /account.php' . (SID === '' ? '' : '?' . SID)); // SID is empty where a cookie carries the session
         exit;
     }
     http_response_code(401);
