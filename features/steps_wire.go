@@ -440,7 +440,8 @@ func (w *world) holdsNoCookieOfBefore() error {
 	if len(w.ending.logOuts) == 0 {
 		return fmt.Errorf("look for cookies after log-out: nobody logged out")
 	}
-	out := w.ending.logOuts[len(w.ending.logOuts)-1].Final()
+	logOut := w.ending.logOuts[len(w.ending.logOuts)-1]
+	out := logOut.Final()
 	var who *person
 	for _, p := range w.people {
 		if p.browser.Name() == out.Browser {
@@ -450,13 +451,19 @@ func (w *world) holdsNoCookieOfBefore() error {
 	if who == nil {
 		return fmt.Errorf("look for cookies after log-out: nobody has the browser %q", out.Browser)
 	}
-	values, err := w.values(who)
+	all, err := w.sessionCookies(who)
 	if err != nil {
 		return err
 	}
+	before := map[string]bool{} // what the log-out itself brings is another session's
+	for _, c := range all {
+		if c.by.Start.Before(logOut.Exchanges[0].Start) {
+			before[c.Name+"="+c.Value] = true
+		}
+	}
 	const expected = "after log-out no session cookie with a value of before"
 	for _, c := range who.browser.Cookies(out.URL) {
-		if slices.Contains(values, c.Value) {
+		if before[c.Name+"="+c.Value] {
 			return w.expect(false, out, expected, "the browser still holds "+c.Name)
 		}
 	}
