@@ -733,7 +733,7 @@ func (w *world) logInAndLook(ctx context.Context, p *person, m farmspec.Member) 
 		case errors.Is(err, errAlreadyIn):
 			return err
 		}
-		return &violation{fmt.Sprintf("expected that %s can log in; %v", p.name, err)}
+		return &failedControl{fmt.Sprintf("%s cannot log in: %v", p.name, err)}
 	}
 	p.at = m
 	w.acts.attempt = w.visit(ctx, p, m, w.home(m))

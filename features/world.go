@@ -777,6 +777,8 @@ func (w *world) mustServe(a *attempt) error {
 		return nil
 	case errors.Is(a.err, context.DeadlineExceeded):
 		return fmt.Errorf("wait for the farm: the time of the scenario is over: %w", a.err) // which the judge set
+	case a.outcome == farmspec.NoAnswer && !w.crashed:
+		return &failedControl{fmt.Sprintf("%s asks for %s and gets no answer: %s", a.who, a.page.Path, a.describe())}
 	case a.late():
 		return &failedControl{"the grace period was over before the answer came"}
 	case w.tooSlow():

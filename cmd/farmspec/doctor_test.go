@@ -50,7 +50,7 @@ func TestDoctorFindsWrongLines(t *testing.T) {
 		{"member down", "url: " + s.Members[1], "url: " + nobody, "url: " + nobody, []string{"server-2 cannot be reached: the connection is refused", "start the farm"}},
 		{"host unknown", "url: " + s.Members[1], "url: http://server-2.invalid:1\ntopology: shared-domain", "url: http://server-2.invalid", []string{"its host name is not known", "resolve"}},
 		{"TLS where there is none", "url: http://" + s.Members[1][7:], "url: https://" + s.Members[1][7:], "url: https", []string{"does not speak TLS", "write http://"}},
-		{"certificate not trusted", "url: " + s.Members[1], "url: " + tls.URL, "url: " + tls.URL, []string{"authority that is not trusted", "SSL_CERT_FILE"}},
+		{"certificate not trusted", "url: " + s.Members[1], "url: " + tls.URL, "url: " + tls.URL, []string{"authority that is not trusted", "under ca"}},
 		{"HTTP where there is TLS", "url: " + s.Members[1], "url: http" + tls.URL[5:], "url: http" + tls.URL[5:], []string{"speaks HTTPS", "write https://"}},
 		{"log-in elsewhere", "path: /login", "path: /signin", "path: /signin", []string{"/signin answers with 404", "correct it"}},
 		{"no form there", "path: /login", "path: /about", "path: /about", []string{"/about answers with 200 and has no form"}},

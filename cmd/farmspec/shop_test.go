@@ -3,8 +3,11 @@ package main
 import (
 	"cmp"
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"html"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -30,6 +33,8 @@ type shop struct {
 
 	// front, if there is one, stands before a member and changes its manners.
 	front func(member int, next http.Handler) http.Handler
+
+	tls *tls.Config // what members listen with; nil is plain HTTP
 
 	Members []string // base addresses
 	Control string   // moves the clock: POST /advance?seconds=N
@@ -67,7 +72,13 @@ func openShop(t *testing.T, plant func(*shop)) *shop {
 		if s.front != nil {
 			handler = s.front(i, handler)
 		}
-		member := httptest.NewServer(handler)
+		member := httptest.NewUnstartedServer(handler)
+		member.Config.ErrorLog = log.New(io.Discard, "", 0)
+		if member.TLS = s.tls; s.tls != nil {
+			member.StartTLS()
+		} else {
+			member.Start()
+		}
 		t.Cleanup(member.Close)
 		s.Members = append(s.Members, member.URL)
 	}
