@@ -5,14 +5,14 @@ Feature: Sessions end by log-out, by a limit and by the administrator
 
   Rule: Log-out ends everything of the session, everywhere, at once
 
-    @logout.copies-refused @AJ-6.1 @ASVS-7.4.1 @feature:log-out @fault:F38 @fault:F41 @fault:F09
+    @logout.copies-refused @AJ-6.1 @ASVS-7.4.1 @WSTG-SESS-06 @AJ-X1 @feature:log-out @fault:F38 @fault:F41 @fault:F09
     Scenario: A token copied before log-out is refused at every server afterwards
       Given Ada is signed in
       And Mallory has a copy of Ada's token
       When Ada logs out
       Then the copy is refused at every server
 
-    @logout.every-token-refused @AJ-6.1 @ASVS-7.4.1 @feature:log-out @fault:F38
+    @logout.every-token-refused @AJ-6.1 @ASVS-7.4.1 @WSTG-SESS-06 @feature:log-out @fault:F38
     Scenario: After log-out no token the session ever had is good
       Given Ada is signed in
       And Ada has visited the page on server 2
@@ -20,7 +20,7 @@ Feature: Sessions end by log-out, by a limit and by the administrator
       When Ada logs out
       Then nothing that Ada carried works any more
 
-    @logout.every-application-refuses @AJ-3.5 @AJ-6.1 @AJ-4.4 @AJ-2.5 @feature:log-out @fault:F38 @fault:F42
+    @logout.every-application-refuses @AJ-3.5 @AJ-6.1 @AJ-4.4 @AJ-2.5 @WSTG-SESS-06 @AJ-X1 @feature:log-out @fault:F38 @fault:F42
     Scenario: After log-out every application refuses, and what it remembered is gone
       Given Ada is signed in
       And Ada has given the application on server 1 a value
@@ -86,7 +86,7 @@ Feature: Sessions end by log-out, by a limit and by the administrator
       When Ada opens the log-out page and does not send its form
       Then Ada is still signed in
 
-    @logout.forged @ASVS-3.5.1 @feature:log-out @fault:M353
+    @logout.forged @ASVS-3.5.1 @WSTG-SESS-05 @NIST-5.1.csrf @feature:log-out @fault:M353
     Scenario: A log-out that the farm's own form did not send changes nothing
       Given Ada is signed in
       When a page of Mallory's sends a log-out in Ada's browser
@@ -154,7 +154,7 @@ Feature: Sessions end by log-out, by a limit and by the administrator
 
   Rule: An administrator ends what he chose and nothing else
 
-    @admin.one-http-session @AJ-6.6 @level:G @needs:admin @fault:M358 @fault:M359
+    @admin.one-http-session @AJ-6.6 @AJ-X4 @level:G @needs:admin @fault:M358 @fault:M359
     Scenario: One HTTP session
       Given Ada is signed in
       And Ben is signed in
@@ -169,7 +169,7 @@ Feature: Sessions end by log-out, by a limit and by the administrator
       When Ben opens the application on server 1
       Then it shows Ben's value
 
-    @admin.one-session @AJ-6.6 @level:G @needs:admin @fault:F50 @fault:F09
+    @admin.one-session @AJ-6.6 @AJ-X4 @level:G @needs:admin @fault:F50 @fault:F09
     Scenario: One security session
       Given Ada is signed in
       And Ada has given the application on server 1 a value

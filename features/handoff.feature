@@ -101,7 +101,7 @@ Feature: The first server opens the token and redirects to the second
 
   Rule: What does not open is handed over to nobody (claim 1)
 
-    @handoff.fails-closed @WF-1.3 @WF-1.7 @fault:F05 @fault:F62 @fault:M104 @fault:M116
+    @handoff.fails-closed @WF-1.3 @WF-1.7 @ASVS-7.2.1 @fault:F05 @fault:F62 @fault:M104 @fault:M116
     Scenario Outline: Asked with <what>, the first server issues no hand-off
       Given Ada is signed in
       When Mallory presents <what> to server 1 for the page on server 2

@@ -198,14 +198,14 @@ Feature: Every page brings a new token and spends the old one
 
   Rule: Verifying and replacing are one step
 
-    @race.one-winner @WF-4.3 @policy:strict @policy:read-verify @fault:F14
+    @race.one-winner @WF-4.3 @ASVS-15.4.2 @policy:strict @policy:read-verify @fault:F14
     Scenario: Of many presenters at once no more than one is served
       Given Ada is signed in
       When 6 browsers present Ada's current token at once, over all servers
       Then no more than one of them is served
       And the history is that of a correct farm
 
-    @race.held-together @WF-4.3 @level:G @needs:holds @policy:strict @policy:read-verify @fault:F14
+    @race.held-together @WF-4.3 @ASVS-15.4.2 @level:G @needs:holds @policy:strict @policy:read-verify @fault:F14
     Scenario: Presenters held together before the replacement have one winner
       Given Ada is signed in
       And requests that present Ada's token are held between verification and replacement
@@ -213,7 +213,7 @@ Feature: Every page brings a new token and spends the old one
       Then no more than one of them is served
       And the history is that of a correct farm
 
-    @race.at-the-service @WF-4.3 @level:W @needs:service @needs:keys @policy:strict @policy:read-verify @replay:reject @fault:F14
+    @race.at-the-service @WF-4.3 @ASVS-15.4.2 @level:W @needs:service @needs:keys @policy:strict @policy:read-verify @replay:reject @fault:F14
     Scenario: Of 64 calls to the session service with one token exactly one is granted
       Given Ada is signed in
       When 64 calls renew Ada's current token at the session service at once
@@ -244,7 +244,7 @@ Feature: Every page brings a new token and spends the old one
         | the session service |
         | the database        |
 
-    @durable.consumed-only-if-committed @WF-4.4 @level:W @needs:database @exclusive @fault:F20 @fault:F24
+    @durable.consumed-only-if-committed @WF-4.4 @ASVS-16.5.3 @level:W @needs:database @exclusive @fault:F20 @fault:F24
     Scenario: A replacement that is not committed does not consume the token
       Given Ada is signed in
       And Ada has visited the page on server 2

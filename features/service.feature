@@ -75,7 +75,7 @@ Feature: One web service verifies for all servers, over one session database
 
   Rule: When it cannot be asked, nothing is served, and in time
 
-    @service.stopped @WF-10.1 @WF-1.7 @level:G @needs:processes @exclusive @fault:F66 @fault:M250 @fault:M252 @fault:M253
+    @service.stopped @WF-10.1 @WF-1.7 @ASVS-16.5.2 @level:G @needs:processes @exclusive @fault:F66 @fault:M250 @fault:M252 @fault:M253
     Scenario: While the service is stopped every hop is refused in time, and afterwards served again
       Given Ada is signed in
       And Ada has visited every page by way of every server
@@ -86,7 +86,7 @@ Feature: One web service verifies for all servers, over one session database
       And Ada goes from every server to every other
       Then every page was served
 
-    @service.database-stopped @WF-10.3 @WF-1.7 @level:G @needs:processes @exclusive @fault:M256
+    @service.database-stopped @WF-10.3 @WF-1.7 @ASVS-16.5.2 @level:G @needs:processes @exclusive @fault:M256
     Scenario: While the database is stopped nothing is served, and afterwards everything again
       Given Ada is signed in
       And Ada has visited every page by way of every server
@@ -215,7 +215,7 @@ Feature: One web service verifies for all servers, over one session database
       Then none of these requests gets a page or a token
       And Ada's current token still works
 
-    @hostile.servers @WF-1.3 @WF-1.7 @fault:M268
+    @hostile.servers @WF-1.3 @WF-1.7 @ASVS-16.5.2 @ASVS-16.5.3 @fault:M268
     Scenario: Malformed requests to a server are refused and harm nobody
       Given Ada is signed in
       And Ada has visited the page on server 2

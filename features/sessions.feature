@@ -102,7 +102,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       When Ada logs out
       Then the administrator sees no HTTP session of Ada
 
-    @http.applications-apart @AJ-2.4 @fault:M322
+    @http.applications-apart @AJ-2.4 @SERVLET-SCOPE @fault:M322
     Scenario: Two applications on one server keep their values apart
       Given Ada is signed in
       And Ada has given the application on server 1 a value
@@ -113,7 +113,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       Then it shows Ada's value
       And it shows no value of the other application on server 1
 
-    @http.forged-value @ASVS-3.5.1 @fault:M368
+    @http.forged-value @ASVS-3.5.1 @WSTG-SESS-05 @NIST-5.1.csrf @fault:M368
     Scenario: A value that the application's own form did not send is not remembered
       Given Ada is signed in
       And Ada has given the application on server 1 a value
@@ -184,7 +184,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       Then the administrator sees 1 open session of Ada with 1 HTTP session
       And the administrator sees no HTTP session of the application on server 1 for Ada
 
-    @http.expires-by-itself @AJ-2.8 @AJ-6.4 @AJ-0.3 @time @fault:M327 @fault:M328
+    @http.expires-by-itself @AJ-2.8 @AJ-6.4 @AJ-0.3 @AJ-X5 @time @fault:M327 @fault:M328
     Scenario: An idle HTTP session expires, and use of another does not extend it
       Given Ada is signed in
       And Ada has given the application on server 1 a value
@@ -258,7 +258,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       Then the farm serves it
       And in the database Ada has 1 open session
 
-    @login.bad-begins-nothing @AJ-3.2 @AJ-4.1 @AJ-5.2 @fault:M334 @fault:M362 @fault:M363
+    @login.bad-begins-nothing @AJ-3.2 @AJ-4.1 @AJ-5.2 @WSTG-SESS-08 @fault:M334 @fault:M362 @fault:M363 @fault:M637
     Scenario Outline: <A bad log-in> begins no session
       Given Ben has logged in the same way with success
       When Ada's browser makes <A bad log-in>
@@ -282,7 +282,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       When Ada's browser makes a log-in with a wrong password
       Then in the database Ada has no open session
 
-    @login.fresh-token @AJ-3.2 @ASVS-7.2.4 @fault:F48
+    @login.fresh-token @AJ-3.2 @ASVS-7.2.4 @ASVS-7.2.2 @fault:F48 @fault:M636
     Scenario: To log in again brings a fresh token and ends the session before
       Given Ada is signed in
       And Mallory has a copy of Ada's token
@@ -291,7 +291,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       Then the farm refuses it
       And Ada is still signed in
 
-    @login.planted-token @AJ-3.2 @ASVS-7.2.4 @RFC-6265bis.ports @fault:F48
+    @login.planted-token @AJ-3.2 @ASVS-7.2.4 @RFC-6265bis.ports @WSTG-SESS-03 @fault:F48
     Scenario: A token planted before log-in is good for nothing after it
       Given Mallory is signed in
       When Ada's browser is given Mallory's current token

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/farmspec/farmspec"
 )
@@ -253,7 +254,8 @@ func (w *world) tabsAroundLogOut(ctx context.Context, n int, name string) error 
 	if err != nil || w.target.Logout.Kind == farmspec.GetLogout || w.target.Logout.Kind == farmspec.PostLogout {
 		return errors.Join(err, &notOffered{"the log-out has no page to send it from"})
 	}
-	return w.release(ctx, func() error {
+	return w.release(ctx, func(open <-chan struct{}) error {
+		<-open
 		_, err := tab.browser.Submit(ctx, form, w.target.Logout.Form, nil)
 		if err != nil {
 			return &failedControl{fmt.Sprintf("%s cannot log out: %v", name, err)}
@@ -375,7 +377,7 @@ func (w *world) goesOnUntilLimit(ctx context.Context, name, level, _ string) err
 	if err != nil {
 		return err
 	}
-	until := farmspec.Assurance(level).Limits().Absolute + w.margin()
+	until := overallOf(w.target, level)
 	for gone := w.passed; gone < until && p.last.outcome == farmspec.Accepted; gone = w.passed {
 		if err := w.pass(ctx, min(w.target.Limits.Idle*3/4, until-gone)); err != nil {
 			return err
@@ -386,6 +388,22 @@ func (w *world) goesOnUntilLimit(ctx context.Context, name, level, _ string) err
 }
 
 func (w *world) limitPasses(ctx context.Context, level, _ string) error {
-	limit := farmspec.Assurance(level).Limits().Idle
-	return w.pass(ctx, limit+w.marginOf(limit))
+	return w.pass(ctx, idleOf(w.target, level))
+}
+
+// overallOf and idleOf are how long it takes until a limit of the level has
+// passed, or the farm's own, which is no longer.
+func overallOf(t *farmspec.Target, level string) time.Duration {
+	return reached(t, t.Limits.Absolute, farmspec.Assurance(level).Limits().Absolute)
+}
+
+func idleOf(t *farmspec.Target, level string) time.Duration {
+	return reached(t, t.Limits.Idle, farmspec.Assurance(level).Limits().Idle)
+}
+
+func reached(t *farmspec.Target, own, limit time.Duration) time.Duration {
+	if own > 0 {
+		limit = min(limit, own)
+	}
+	return limit + marginOf(t, limit)
 }

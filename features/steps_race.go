@@ -88,8 +88,9 @@ const meeting = 2 * time.Second
 
 // release lets all presenters go at one barrier and waits for them: each has
 // its connection and sends nothing before the last one has. Between the
-// barrier and the answers it calls meanwhile, if given.
-func (w *world) release(ctx context.Context, meanwhile func() error) error {
+// barrier and the answers it calls meanwhile, if given, with what is closed when
+// the barrier opens.
+func (w *world) release(ctx context.Context, meanwhile func(open <-chan struct{}) error) error {
 	var wg sync.WaitGroup
 	start := make(chan struct{})
 	var absent atomic.Int64
@@ -127,7 +128,7 @@ func (w *world) release(ctx context.Context, meanwhile func() error) error {
 	}
 	var err error
 	if meanwhile != nil {
-		err = meanwhile()
+		err = meanwhile(start)
 	}
 	wg.Wait()
 	for _, pr := range w.race.presenters {
@@ -180,7 +181,7 @@ func (w *world) presentHeld(ctx context.Context, n int, name string) error {
 	if err := w.lineUp(ctx, name, n); err != nil {
 		return err
 	}
-	return w.release(ctx, func() error {
+	return w.release(ctx, func(<-chan struct{}) error {
 		defer w.race.held.Release()
 		ctx, cancel := context.WithTimeout(ctx, inTime)
 		defer cancel()

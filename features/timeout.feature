@@ -18,7 +18,7 @@ Feature: A session that was idle too long is closed
       And Ada visits the page on server 2
       Then the farm serves Ada
 
-    @timeout.just-outside @WF-7.1 @ASVS-7.3.1 @ASVS-9.2.1 @time @fault:F31
+    @timeout.just-outside @WF-7.1 @ASVS-7.3.1 @ASVS-9.2.1 @NIST-5.1.timeout @NIST-5.2.either @time @fault:F31
     Scenario Outline: Idle for longer than the time-out, the session is refused at server <server>
       Given Ada is signed in at server <server>
       When the idle time-out passes
@@ -111,7 +111,7 @@ Feature: A session that was idle too long is closed
 
   Rule: One maximum for all servers
 
-    @timeout.same-at-every-server @WF-7.2 @time @fault:M309
+    @timeout.same-at-every-server @WF-7.2 @ASVS-7.1.1 @time @fault:M309
     Scenario: The time-out is the same at every server
       Given two people are signed in at each server
       When almost the whole idle time-out passes
@@ -240,7 +240,7 @@ Feature: A session that was idle too long is closed
       Then the application on server 1 shows Ada nothing of before
       And the application on server 2 shows Ada nothing of before
 
-    @timeout.ends-live-http-sessions @AJ-3.4 @AJ-0.3 @level:G @needs:admin @needs:fork @time @fault:M313
+    @timeout.ends-live-http-sessions @AJ-3.4 @AJ-0.3 @AJ-X5 @level:G @needs:admin @needs:fork @time @fault:M313
     Scenario: The session's time-out ends HTTP sessions that have time left
       Given a farm whose sessions time out before its HTTP sessions do
       And Ada is signed in
@@ -279,7 +279,7 @@ Feature: A session that was idle too long is closed
 
   Rule: Rotation does not move the absolute lifetime
 
-    @timeout.absolute-lifetime @ASVS-7.3.2 @time @fault:F34 @fault:M315
+    @timeout.absolute-lifetime @ASVS-7.3.2 @ASVS-7.1.1 @NIST-5.2.activity @NIST-5.2.either @time @fault:F34 @fault:M315
     Scenario: A session in constant use ends at its absolute lifetime
       Given Ada is signed in
       When Ada goes on visiting pages until almost the absolute lifetime is over

@@ -82,7 +82,7 @@ Feature: The token is verified before the page is served
       When Ada follows the redirect
       Then the farm serves Ada
 
-    @verify.before-the-page @WF-1.6 @SY-18.1 @level:G @needs:trace @mode:claimed @mode:sealed @mode:direct @fault:F03
+    @verify.before-the-page @WF-1.6 @SY-18.1 @ASVS-7.2.1 @level:G @needs:trace @mode:claimed @mode:sealed @mode:direct @fault:F03
     Scenario: Each hop causes a comparison at the service, before the page
       Given Ada is signed in
       When Ada asks server 1 for the page on server 2
@@ -102,7 +102,7 @@ Feature: The token is verified before the page is served
       Then the farm refuses Ada
       And Ada's current token still works
 
-    @verify.fixation @AJ-3.2 @level:G @needs:admin @mode:claimed @mode:sealed @mode:direct @fault:M137
+    @verify.fixation @AJ-3.2 @WSTG-SESS-03 @level:G @needs:admin @mode:claimed @mode:sealed @mode:direct @fault:M137
     Scenario: Who signs in after following a stranger's hand-off has a session the stranger did not begin
       Given Mallory is signed in
       And Mallory asks server 1 for the page on server 2 and stops at the redirect

@@ -125,6 +125,10 @@ var lapses = []struct {
 		return longestAppIdle(t) + marginOf(t, longestAppIdle(t))
 	}},
 	{regexp.MustCompile(`^\w+ goes on visiting pages until almost the absolute lifetime is over$`), func(t *farmspec.Target) time.Duration { return t.Limits.Absolute }},
+	{regexp.MustCompile(`^\w+ goes on visiting pages until AAL\d's overall limit has passed$`), func(t *farmspec.Target) time.Duration {
+		return overallOf(t, string(farmspec.AAL1))
+	}},
+	{regexp.MustCompile(`^AAL\d's idle limit passes$`), func(t *farmspec.Target) time.Duration { return idleOf(t, string(farmspec.AAL2)) }},
 }
 
 // waits is how long a scenario waits at a target, at most. One whose steps do
