@@ -3,6 +3,8 @@ package loadtest
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -47,7 +49,9 @@ func (l *load) act(ctx context.Context, b *browser, a Action, d *dice) result {
 	case LogIn:
 		return l.logIn(ctx, b)
 	case LogOut:
-		return l.logOut(ctx, b)
+		if l.Target.Logout.Path != "" {
+			return l.logOut(ctx, b)
+		}
 	case Tabs:
 		return l.tabs(ctx, b, l.somePage(b.at, d))
 	}
@@ -165,29 +169,24 @@ func (l *load) logIn(ctx context.Context, b *browser) result {
 		}
 		b.user = u
 	}
-	m := &l.members[b.at]
-	first := l.click(ctx, &b.jar, errand{url: m.login, login: true})
-	defer l.done(first)
-	r.ended(first)
-	if first.trouble != "" {
-		return fail(first.trouble)
+	e, text := l.credentials(ctx, b, &r)
+	if text != "" {
+		return fail(text)
 	}
-	if first.a.status/100 != 2 {
-		return fail(fmt.Sprintf("answered %d", first.a.status))
-	}
-	e, err := first.form(map[string]string{l.Target.Login.UserField: b.user.Name, l.Target.Login.PassField: b.user.Password})
-	if err != nil {
-		return fail("no log-in form")
-	}
-	e.login = true
 	call := l.since()
 	c := l.click(ctx, &b.jar, e)
 	defer l.done(c)
 	r.ended(c)
+	if len(c.issued) == 0 && c.trouble == "" && c.a.status/100 < 4 {
+		// The farm goes on with the session that it opened before the log-in.
+		if i := b.jar.find(l.Target.Carrier.Name, l.members[b.at].origin, l.members[b.at].own[0].at[b.at], time.Now().UnixNano()); i >= 0 && !l.rotates {
+			c.issued = append(c.issued, issue{l.mark(b.jar.cookies[i].value()), l.since()})
+		}
+	}
 	switch {
 	case len(c.issued) == 0 && c.trouble != "":
 		return fail(c.trouble)
-	case len(c.issued) == 0 && c.a.status/100 == 5:
+	case len(c.issued) == 0 && c.a.status/100 > 3:
 		return fail(fmt.Sprintf("answered %d", c.a.status))
 	case len(c.issued) == 0:
 		return fail("no token after log-in")
@@ -200,6 +199,7 @@ func (l *load) logIn(ctx context.Context, b *browser) result {
 		b.doubt = true
 		return fail(c.trouble)
 	}
+	proven := c.a.status/100 == 2 && bytes.Contains(c.a.body, l.echo(b))
 	if c.member >= 0 {
 		b.at = c.member
 	}
@@ -207,11 +207,72 @@ func (l *load) logIn(ctx context.Context, b *browser) result {
 	// cookie sent is of no use for a replay: it was from before the log-in.
 	began := c.issued[0].at
 	c.issued, c.sent = c.issued[1:], cookie{}
-	if len(c.issued) > 0 {
-		return r.as(l.settle(b, c, served, "", began))
-	}
 	b.doubt = c.lost
-	return r.as(l.count(farmspec.LoadAccepted))
+	if len(c.issued) > 0 {
+		r.outcome = l.settle(b, c, served, "", began)
+	} else {
+		r.outcome = l.count(farmspec.LoadAccepted)
+	}
+	if !proven {
+		l.proveLogIn(ctx, b, &r)
+	}
+	return r
+}
+
+// credentials asks for the log-in page and returns what sends name and
+// password by the target's recipe; else the text says what is wrong.
+func (l *load) credentials(ctx context.Context, b *browser, r *result) (errand, string) {
+	m, login := &l.members[b.at], l.Target.Login
+	values := map[string]string{login.UserField: b.user.Name, login.PassField: b.user.Password}
+	if login.Kind == farmspec.BasicLogin {
+		name := base64.StdEncoding.EncodeToString([]byte(b.user.Name + ":" + b.user.Password))
+		return errand{url: m.login, login: true, submission: submission{authorization: "Basic " + name}}, ""
+	}
+	for again := false; ; again = true {
+		first := l.click(ctx, &b.jar, errand{url: m.login, login: true})
+		defer l.done(first)
+		r.ended(first)
+		if first.trouble != "" {
+			return errand{}, first.trouble
+		}
+		if first.a.status/100 == 2 {
+			if login.Kind == farmspec.JSONLogin {
+				body, err := json.Marshal(values)
+				if err != nil {
+					return errand{}, "no account"
+				}
+				return errand{url: m.login, login: true, submission: submission{body: string(body), from: first.final, policy: first.a.policy, script: true}}, ""
+			}
+			if e, err := first.form("", values); err == nil {
+				e.login = true
+				return e, ""
+			}
+		}
+		switch {
+		case !again && len(b.jar.cookies) > 0:
+			b.jar = jar{} // no log-in is shown to whoever is logged in
+		case first.a.status/100 != 2:
+			return errand{}, fmt.Sprintf("answered %d", first.a.status)
+		default:
+			return errand{}, "no log-in form"
+		}
+	}
+}
+
+// proveLogIn looks at a page after a log-in whose answer did not show the
+// user: a token may be that of somebody who was not let in.
+func (l *load) proveLogIn(ctx context.Context, b *browser, r *result) {
+	p := l.members[b.at].own[0]
+	call := l.since()
+	c := l.click(ctx, &b.jar, errand{url: p.at[b.at]})
+	defer l.done(c)
+	r.ended(c)
+	if v, text := c.judge(p, l.echo(b)); v == served || v == noAnswer {
+		r.outcome = l.settle(b, c, v, text, call)
+		return
+	}
+	b.in = false
+	r.outcome = "not let in after log-in"
 }
 
 func (r result) as(outcome string) result {
@@ -222,47 +283,71 @@ func (r result) as(outcome string) result {
 // logOut logs out, and then presents the closed session's token once more.
 func (l *load) logOut(ctx context.Context, b *browser) result {
 	r := result{action: LogOut, member: -1}
-	call := l.since()
-	first := l.click(ctx, &b.jar, errand{url: l.members[b.at].logout})
-	defer l.done(first)
-	r.ended(first)
-	if first.trouble != "" || first.toLogin || len(first.issued) > 0 {
-		v, text := first.judge(&page{}, nil)
-		if out := l.settle(b, first, v, text, call); first.trouble != "" || first.toLogin {
-			return r.as(out)
-		}
-	}
-	e, err := first.form(nil)
-	if err != nil {
-		b.in = false
-		return r.as("no log-out form")
+	e, done := l.askLogOut(ctx, b, &r)
+	if done {
+		return r
 	}
 	last := spent{at: b.at}
-	o := originOf(e.url)
-	if i := b.jar.find(l.Target.Carrier.Name, o, e.url, time.Now().UnixNano()); i >= 0 {
+	if i := b.jar.find(l.Target.Carrier.Name, originOf(e.url), e.url, time.Now().UnixNano()); i >= 0 {
 		last.c = b.jar.cookies[i]
 	}
-	call = l.since()
+	call := l.since()
 	c := l.click(ctx, &b.jar, e)
 	defer l.done(c)
 	r.ended(c)
 	ret := l.since()
-	o2 := op{kind: opClose, outcome: opAccepted, presented: b.token, call: call, ret: ret, session: b.session, member: int16(c.member)}
+	o := op{kind: opClose, outcome: opAccepted, presented: b.token, call: call, ret: ret, session: b.session, member: int16(c.member)}
 	b.in = false
 	if c.trouble != "" || c.lost || c.a.status >= 400 {
-		o2.outcome = opLostIt
-		l.record(o2, b)
+		o.outcome = opLostIt
+		l.record(o, b)
 		if c.trouble != "" {
 			return r.as(c.trouble)
 		}
 		return r.as(fmt.Sprintf("answered %d", c.a.status))
 	}
 	doubt := b.doubt || last.c.pair == ""
-	l.record(o2, b)
+	l.record(o, b)
 	if !doubt {
 		l.replay(ctx, b, last, "closed")
 	}
 	return r.as(l.count(farmspec.LoadAccepted))
+}
+
+// askLogOut returns what asks for the log-out by the target's recipe. Where the
+// page with the form was not served it is done: r has the outcome.
+func (l *load) askLogOut(ctx context.Context, b *browser, r *result) (e errand, done bool) {
+	recipe, at := l.Target.Logout, l.members[b.at].logout
+	if recipe.Kind == farmspec.GetLogout {
+		return errand{url: at}, false
+	}
+	p := &page{}
+	if from := l.members[b.at].own[0]; recipe.Kind == farmspec.PostLogout {
+		p = from // the page with the button
+		at = from.at[b.at]
+	}
+	call := l.since()
+	first := l.click(ctx, &b.jar, errand{url: at})
+	defer l.done(first)
+	r.ended(first)
+	v, text := first.judge(p, nil)
+	if first.trouble != "" || first.toLogin || len(first.issued) > 0 || v != served {
+		outcome := l.settle(b, first, v, text, call)
+		if v != served {
+			r.outcome = outcome
+			return e, true
+		}
+	}
+	if recipe.Kind == farmspec.PostLogout {
+		return first.submit(l.members[b.at].logout, ""), false
+	}
+	e, err := first.form(recipe.Form, nil)
+	if err != nil {
+		b.in = false
+		r.outcome = "no log-out form"
+		return e, true
+	}
+	return e, false
 }
 
 // maxWrites is after how many values a browser begins with an empty
@@ -300,7 +385,7 @@ func (l *load) state(ctx context.Context, b *browser, d *dice) result {
 		return r.as(l.count(farmspec.LoadWrongState))
 	}
 	value := fmt.Sprintf("v%dx%dx", b.n, l.values.Add(1))
-	e, err := c.form(map[string]string{app.field: value})
+	e, err := c.form("", map[string]string{app.field: value})
 	if err != nil {
 		return r.as("no form in " + app.name)
 	}

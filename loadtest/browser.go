@@ -140,13 +140,20 @@ func (l *load) click(ctx context.Context, j *jar, e errand) *click {
 			c.trouble = "redirect loop"
 			return c
 		}
-		now := time.Now()
-		q.cookie = j.header(o, q.url, now.UnixNano())
+		now := time.Now().UnixNano()
+		q.cookie = j.header(o, q.url, now)
+		if c.hops == 0 || l.inAddress {
+			if i := j.find(l.Target.Carrier.Name, o, q.url, now); i >= 0 {
+				if c.hops == 0 {
+					c.sent = j.cookies[i]
+				}
+				if l.inAddress && l.Target.Carrier.In(q.url) == "" {
+					q.url = l.Target.Carrier.With(q.url, j.cookies[i].value())
+				}
+			}
+		}
 		if c.hops == 0 {
 			c.sentTo = c.member
-			if i := j.find(l.Target.Carrier.Name, o, q.url, now.UnixNano()); i >= 0 {
-				c.sent = j.cookies[i]
-			}
 		}
 		err := l.wire.exchange(ctx, deadline, &q, &c.a)
 		c.hops++
@@ -156,6 +163,9 @@ func (l *load) click(ctx context.Context, j *jar, e errand) *click {
 			if ok && name == l.Target.Carrier.Name && value != "" {
 				c.issued = append(c.issued, issue{l.mark(value), l.since()})
 			}
+		}
+		if l.inAddress {
+			l.collect(c, j, q.url)
 		}
 		if err != nil {
 			c.lost, c.trouble = true, trouble(err)
@@ -175,6 +185,48 @@ func (l *load) click(ctx context.Context, j *jar, e errand) *click {
 			q.method, q.submission = http.MethodGet, submission{}
 		}
 	}
+}
+
+// collect keeps the token that an answer's addresses have for members, as
+// farmspec.Browser does.
+func (l *load) collect(c *click, j *jar, from *url.URL) {
+	carrier := l.Target.Carrier
+	refs := []string{c.a.location}
+	if refs[0] == "" {
+		if value := carrier.In(from); value != "" && bytes.Count(c.a.body, []byte(carrier.Name+"=")) == bytes.Count(c.a.body, []byte(carrier.Name+"="+value)) {
+			return // nothing but the token that was sent
+		}
+		x := c.exchange(from)
+		refs = farmspec.Links(x)
+		for _, f := range farmspec.Forms(x) {
+			refs = append(refs, f.Action)
+		}
+	}
+	for _, ref := range refs {
+		u, err := from.Parse(ref)
+		if err != nil {
+			continue
+		}
+		value, at := carrier.In(u), l.origin(u)
+		if value == "" || at == nil {
+			continue
+		}
+		known := j.find(carrier.Name, at, &url.URL{Path: "/"}, 0)
+		for _, o := range l.origins {
+			if o == at || l.Target.Topology != farmspec.SplitDomain {
+				j.keep(cookie{pair: carrier.Name + "=" + value, nameLen: len(carrier.Name), scope: o.carried()})
+			}
+		}
+		if known < 0 || l.mark(j.cookies[known].value()) != l.mark(value) {
+			c.issued = append(c.issued, issue{l.mark(value), l.since()})
+		}
+		return
+	}
+}
+
+// exchange is the answer as farmspec reads pages.
+func (c *click) exchange(at *url.URL) *farmspec.Exchange {
+	return &farmspec.Exchange{URL: at.String(), Status: c.a.status, Body: c.a.body, Header: http.Header{"Content-Type": {"text/html; charset=utf-8"}}}
 }
 
 // done gives a click back. What it holds is reused.
@@ -258,11 +310,11 @@ func (c *click) judge(p *page, echo []byte) (verdict, string) {
 
 // form reads the first form of the page with all the fields, or with any if
 // there are none, and fills it. It returns what to submit.
-func (c *click) form(values map[string]string) (errand, error) {
-	x := &farmspec.Exchange{URL: c.final.String(), Status: c.a.status, Body: c.a.body,
-		Header: http.Header{"Content-Type": {"text/html; charset=utf-8"}}}
-	for _, f := range farmspec.Forms(x) {
-		if f.Method != http.MethodPost || !hasAll(f, values) {
+//
+// A name chooses the form by its name or ID.
+func (c *click) form(name string, values map[string]string) (errand, error) {
+	for _, f := range farmspec.Forms(c.exchange(c.final)) {
+		if f.Method != http.MethodPost || !hasAll(f, values) || name != "" && f.ID != name && f.Name != name {
 			continue
 		}
 		to, err := url.Parse(f.Action)
@@ -288,12 +340,17 @@ func (c *click) form(values map[string]string) (errand, error) {
 			}
 			b.WriteString(url.QueryEscape(fd.Name) + "=" + url.QueryEscape(value))
 		}
-		if b.Len() == 0 {
-			b.WriteByte('&') // a form without fields is a POST all the same
-		}
-		return errand{url: to, submission: submission{body: b.String(), from: c.final, policy: c.a.policy}}, nil
+		return c.submit(to, b.String()), nil
 	}
 	return errand{}, errors.New("no such form")
+}
+
+// submit is the errand of sending values, encoded as a form's, from the page.
+func (c *click) submit(to *url.URL, values string) errand {
+	if values == "" {
+		values = "&" // a form without fields is a POST all the same
+	}
+	return errand{url: to, submission: submission{body: values, from: c.final, policy: c.a.policy}}
 }
 
 func hasAll(f farmspec.Form, values map[string]string) bool {

@@ -37,7 +37,7 @@ func (j *jar) clone() jar { return jar{append([]cookie(nil), j.cookies...)} }
 func (j *jar) header(o *origin, u *url.URL, now int64) string {
 	first, more := "", 0
 	for i := range j.cookies {
-		if c := &j.cookies[i]; c.goesTo(o, u, now) {
+		if c := &j.cookies[i]; c.goesTo(o, u, now) && !c.scope.inAddress {
 			if more++; more == 1 {
 				first = c.pair
 			}
@@ -48,7 +48,7 @@ func (j *jar) header(o *origin, u *url.URL, now int64) string {
 	}
 	var b strings.Builder
 	for i := range j.cookies {
-		if c := &j.cookies[i]; c.goesTo(o, u, now) {
+		if c := &j.cookies[i]; c.goesTo(o, u, now) && !c.scope.inAddress {
 			if b.Len() > 0 {
 				b.WriteString("; ")
 			}
@@ -100,44 +100,59 @@ func (j *jar) set(rs *rules, o *origin, u *url.URL, line string, now int64) (nam
 	if r == nil {
 		return name, value, false
 	}
-	for i := range j.cookies {
-		c := &j.cookies[i]
-		if c.name() != name || c.scope.domain != r.domain || c.scope.hostOnly != r.hostOnly || c.scope.path != r.path {
-			continue
-		}
-		if c.value() == value && !r.gone {
+	if i := j.same(name, r); i >= 0 {
+		if c := &j.cookies[i]; c.value() == value && !r.gone {
 			c.scope, c.expires = r, r.until(now)
 			return name, value, true
+		} else if r.gone {
+			j.cookies = append(j.cookies[:i], j.cookies[i+1:]...)
 		}
-		j.cookies = append(j.cookies[:i], j.cookies[i+1:]...)
-		break
 	}
 	if r.gone {
 		return name, "", true
 	}
-	if len(j.cookies) == maxCookies {
-		j.cookies = append(j.cookies[:0], j.cookies[1:]...)
-	}
-	// Longer paths go first, and among equals the older ones (RFC 6265, section 5.4).
-	at := len(j.cookies)
-	for at > 0 && len(j.cookies[at-1].scope.path) < len(r.path) {
-		at--
-	}
-	j.cookies = append(j.cookies, cookie{})
-	copy(j.cookies[at+1:], j.cookies[at:])
 	// A copy: the field is part of a string with the answer's whole header.
 	c := cookie{pair: name + "=" + value, nameLen: len(name), scope: r, expires: r.until(now)}
 	if name == "" {
 		c.pair, c.nameLen = strings.Clone(value), -1
 	}
+	j.keep(c)
+	return name, c.value(), true
+}
+
+// same returns the index of the cookie which one of that name and scope takes
+// the place of, or -1.
+func (j *jar) same(name string, r *rule) int {
+	for i := range j.cookies {
+		if c := &j.cookies[i]; c.name() == name && c.scope.domain == r.domain && c.scope.hostOnly == r.hostOnly && c.scope.path == r.path {
+			return i
+		}
+	}
+	return -1
+}
+
+// keep puts a cookie in its place.
+func (j *jar) keep(c cookie) {
+	if i := j.same(c.name(), c.scope); i >= 0 {
+		j.cookies = append(j.cookies[:i], j.cookies[i+1:]...)
+	} else if len(j.cookies) == maxCookies {
+		j.cookies = append(j.cookies[:0], j.cookies[1:]...)
+	}
+	// Longer paths go first, and among equals the older ones (RFC 6265, section 5.4).
+	at := len(j.cookies)
+	for at > 0 && len(j.cookies[at-1].scope.path) < len(c.scope.path) {
+		at--
+	}
+	j.cookies = append(j.cookies, cookie{})
+	copy(j.cookies[at+1:], j.cookies[at:])
 	j.cookies[at] = c
-	return name, j.cookies[at].value(), true
 }
 
 // rule is what a browser makes of a set of attributes from one place.
 type rule struct {
 	domain, path     string
 	hostOnly, secure bool
+	inAddress        bool          // no cookie: a token that addresses carry
 	gone             bool          // it takes the cookie away
 	age              time.Duration // by Max-Age; zero is none
 	expires          int64         // by Expires, nanoseconds since 1970; zero is none
@@ -238,6 +253,11 @@ func originOf(u *url.URL) *origin {
 	o := &origin{base: u.Scheme + "://" + u.Host, host: strings.ToLower(u.Hostname())}
 	o.secure = u.Scheme == "https" || o.host == "localhost" || strings.HasSuffix(o.host, ".localhost") || isLoopback(o.host)
 	return o
+}
+
+// carried is the scope of a token that addresses of this origin carry.
+func (o *origin) carried() *rule {
+	return &rule{domain: o.host, path: "/", hostOnly: true, inAddress: true}
 }
 
 func isLoopback(host string) bool {

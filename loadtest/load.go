@@ -12,7 +12,6 @@ import (
 	"io"
 	"maps"
 	"math"
-	"net/netip"
 	"net/url"
 	"runtime"
 	"slices"
@@ -67,6 +66,9 @@ type Options struct {
 	StartAt time.Time
 	// Seed fixes what arrivals do and which pages they ask for.
 	Seed uint64
+	// Owned says that whoever asks for the load is allowed to: the target may
+	// be on other machines.
+	Owned bool
 	// Search, if set, looks for the highest rate.
 	Search *Search
 	// Results receives every arrival in vegeta's format. Nil: nobody.
@@ -112,11 +114,14 @@ type load struct {
 	wire    wire
 	clicks  sync.Pool
 	rotates bool
-	margin  time.Duration
-	started time.Time // of the whole run: history counts from here
+	// inAddress says that addresses carry the token, and not a cookie.
+	inAddress bool
+	margin    time.Duration
+	started   time.Time // of the whole run: history counts from here
 
 	browsers     []*browser
 	sacrificed   []*browser
+	spares       []farmspec.User // accounts for browsers beside those of the plan
 	free, rested chan *browser
 	waiting      atomic.Int64
 	busy         atomic.Int64
@@ -196,7 +201,10 @@ func (l *load) memberAt(o *origin, path string) int {
 }
 
 func (l *load) isLogin(member int, path string) bool {
-	return member >= 0 && path == l.members[member].login.Path
+	if l.inAddress {
+		path, _, _ = strings.Cut(path, ";")
+	}
+	return member >= 0 && path == l.members[member].login.Path && l.Target.Login.Kind != farmspec.BasicLogin
 }
 
 // Run loads the farm and returns what it came to, also where ctx ended before:
@@ -230,8 +238,6 @@ func newLoad(o Options) (*load, error) {
 		return nil, errors.New("a target with members is required")
 	case t.Hooks.Accounts == nil:
 		return nil, errors.New("the target has no accounts to log in with")
-	case t.Carrier.Kind != "cookie":
-		return nil, fmt.Errorf("the token is carried by %s; this version can load farms with cookies only", t.Carrier.Kind)
 	case o.Pace.Pacer == nil:
 		return nil, errors.New("a pace is required")
 	case o.Duration <= 0 || o.WarmUp < 0:
@@ -254,12 +260,15 @@ func newLoad(o Options) (*load, error) {
 	if o.Mix == (Mix{}) {
 		o.Mix = DefaultMix
 	}
+	if err := o.modest(t.MaxRate); err != nil {
+		return nil, err
+	}
 	n := o.Shard.share(o.Browsers)
 	if n == 0 {
 		return nil, fmt.Errorf("%d browsers are too few for %d shards", o.Browsers, o.Shard.Of)
 	}
 	l := &load{Options: o, rules: newRules(), origins: make(map[originKey]*origin), started: time.Now(),
-		rotates: t.Rotation != farmspec.NoRotation, margin: time.Second + t.Limits.Tolerance,
+		rotates: t.Rotation != farmspec.NoRotation, inAddress: t.Carrier.Kind != "cookie", margin: time.Second + t.Limits.Tolerance,
 		free: make(chan *browser, n), rested: make(chan *browser, n), tickets: make(chan struct{}, 64),
 		history: history{limit: o.MaxHistory}}
 	l.clicks.New = func() any { return new(click) }
@@ -285,7 +294,7 @@ func (l *load) survey(t *farmspec.Target) error {
 		if err != nil || u.Host == "" {
 			return fmt.Errorf("member %s has no address", m.Name)
 		}
-		if !loopback(t, u.Hostname()) {
+		if !l.Owned && !Loopback(t, m) {
 			return fmt.Errorf("member %s is not on this machine: %s does not lead to a loopback address", m.Name, u.Hostname())
 		}
 		k := originKey{u.Scheme, u.Host}
@@ -309,6 +318,9 @@ func (l *load) survey(t *farmspec.Target) error {
 			return p, fmt.Errorf("page %s has no holder or no marker", path)
 		}
 		for _, m := range t.Members {
+			if t.Handoff == farmspec.NoHandoff { // each shows its own copy
+				m = t.Members[p.holder]
+			}
 			u, err := url.Parse(m.At(path))
 			if err != nil {
 				return p, fmt.Errorf("page %s: its address cannot be read", path)
@@ -343,19 +355,93 @@ func (l *load) survey(t *farmspec.Target) error {
 	return nil
 }
 
-// loopback reports whether the host leads to this machine.
-func loopback(t *farmspec.Target, host string) bool {
-	host = strings.ToLower(host)
+// Loopback reports whether the member's address leads to this machine.
+func Loopback(t *farmspec.Target, m farmspec.Member) bool {
+	u, err := url.Parse(m.URL)
+	if err != nil {
+		return false
+	}
+	host := strings.ToLower(u.Hostname())
 	for name, ip := range t.Resolve {
 		if strings.EqualFold(name, host) {
 			return isLoopback(ip)
 		}
 	}
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || isLoopback(host)
+}
+
+// modest reports an error where the load asks for more than the farm's owner
+// allows, in page views per second; zero is no bound.
+func (o *Options) modest(most float64) error {
+	if most == 0 {
+		return nil
 	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	peak := o.Pace.Peak
+	if o.Search != nil {
+		peak = o.Search.From
+	}
+	if peak == 0 {
+		return fmt.Errorf("the target allows %s at most, and the pace does not say its peak", perSecond(most))
+	}
+	if asked := peak * (1 + o.Probe); asked > most {
+		return fmt.Errorf("the target allows %s at most; the load asks for %s, %v of them followed by a spent token: %s", perSecond(most), perSecond(peak), o.Probe, perSecond(asked))
+	}
+	return nil
+}
+
+// accounts gives each browser the account of its number, where the target has
+// only so many: a shard leaves those of the others alone. Where accounts are
+// made up, browsers take them as they log in.
+func (l *load) accounts(ctx context.Context) (giveBack func(), err error) {
+	pool, limited := l.Target.Hooks.Accounts.(interface {
+		Size() int
+		Return(farmspec.User)
+	})
+	if !limited {
+		return func() {}, nil
+	}
+	of := max(1, l.Shard.Of)
+	spare := 0
+	if l.rotates {
+		spare = sacrifices + 3
+	}
+	if need := l.Browsers + spare*of; pool.Size() < need {
+		return nil, fmt.Errorf("the target has %d accounts; %d browsers need %d of their own", pool.Size(), l.Browsers, need)
+	}
+	var taken []farmspec.User
+	giveBack = func() {
+		for _, u := range taken {
+			pool.Return(u)
+		}
+	}
+	for n := range l.Browsers + spare*of {
+		u, err := l.Target.Hooks.Accounts.New(ctx, "load")
+		if err != nil {
+			giveBack()
+			return nil, err
+		}
+		taken = append(taken, u)
+		if of > 1 && n%of != l.Shard.Index-1 {
+			continue
+		}
+		if n < l.Browsers {
+			l.browsers[n/of].user = u
+		} else {
+			l.spares = append(l.spares, u)
+		}
+	}
+	return giveBack, nil
+}
+
+// spare returns an account for a browser beside those of the plan; the zero
+// User is one that is still to be made up.
+func (l *load) spare() farmspec.User {
+	if len(l.spares) == 0 {
+		return farmspec.User{}
+	}
+	u := l.spares[0]
+	l.spares = l.spares[1:]
+	return u
 }
 
 func (l *load) run(ctx context.Context) (*farmspec.LoadReport, error) {
@@ -367,6 +453,11 @@ func (l *load) run(ctx context.Context) (*farmspec.LoadReport, error) {
 	if l.NewConnections {
 		r.Plan.Connections = "new"
 	}
+	giveBack, err := l.accounts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer giveBack()
 	if err := l.contrast(ctx); err != nil {
 		return nil, err
 	}
@@ -374,7 +465,6 @@ func (l *load) run(ctx context.Context) (*farmspec.LoadReport, error) {
 		return nil, err
 	}
 	stop := l.sacrifice(ctx)
-	var err error
 	if l.Search != nil {
 		err = l.search(ctx, r)
 	} else {
@@ -456,6 +546,12 @@ func (l *load) prepare(ctx context.Context) error {
 	var mu sync.Mutex
 	var done, in int
 	next := make(chan *browser)
+	var pause <-chan time.Time // between log-ins, each of which is three page views at most
+	if most := l.Target.MaxRate; most > 0 {
+		t := time.NewTicker(time.Duration(3 * float64(time.Second) / most * float64(max(1, l.Shard.Of))))
+		defer t.Stop()
+		pause = t.C
+	}
 	var wg sync.WaitGroup
 	for range min(len(l.browsers), 4*runtime.GOMAXPROCS(0)) {
 		wg.Go(func() {
@@ -480,6 +576,12 @@ func (l *load) prepare(ctx context.Context) error {
 		mu.Unlock()
 		if ctx.Err() != nil || hopeless {
 			break
+		}
+		if pause != nil {
+			select {
+			case <-pause:
+			case <-ctx.Done():
+			}
 		}
 		next <- b
 	}
@@ -512,7 +614,7 @@ func (l *load) sacrifice(ctx context.Context) func() {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	for i := range sacrifices {
-		b := &browser{n: l.Browsers + i, at: i % len(l.members)}
+		b := &browser{n: l.Browsers + i, user: l.spare(), at: i % len(l.members)}
 		l.sacrificed = append(l.sacrificed, b)
 		wg.Go(func() {
 			d := newDice(l.Seed, uint64(b.n))
@@ -560,7 +662,7 @@ func (l *load) lastProbes(ctx context.Context) {
 	}
 	d := newDice(l.Seed, math.MaxUint64)
 	for range 3 {
-		l.offer(ctx, &browser{n: l.Browsers + sacrifices, at: d.below(len(l.members))}, &d)
+		l.offer(ctx, &browser{n: l.Browsers + sacrifices, user: l.spare(), at: d.below(len(l.members))}, &d)
 	}
 }
 
@@ -725,6 +827,10 @@ func (l *load) search(ctx context.Context, r *farmspec.LoadReport) error {
 	low, high := 0.0, 0.0
 	var best *tally
 	var bestPace Pace
+	highest := maxRate
+	if l.Target.MaxRate > 0 {
+		highest = l.Target.MaxRate / (1 + l.Probe)
+	}
 	for rate := s.From; len(r.Steps) < 40; {
 		p, err := Constant(rate)
 		if err != nil {
@@ -753,8 +859,11 @@ func (l *load) search(ctx context.Context, r *farmspec.LoadReport) error {
 			high = rate
 		}
 		switch {
+		case high == 0 && low >= highest:
+			l.note("The target allows no more than %s, at which every limit holds.", perSecond(l.Target.MaxRate))
+			high = low
 		case high == 0:
-			rate = 2 * low
+			rate = min(2*low, highest)
 		case low == 0:
 			rate = high / 2
 		default:

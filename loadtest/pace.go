@@ -18,6 +18,8 @@ type Pace struct {
 	vegeta.Pacer
 	// Text says it to a person: "constant 100/s".
 	Text string
+	// Peak is the most arrivals that it asks for within a second.
+	Peak float64
 }
 
 // Constant paces rate arrivals per second.
@@ -25,7 +27,7 @@ func Constant(rate float64) (Pace, error) {
 	if err := checkRate("rate", rate); err != nil {
 		return Pace{}, err
 	}
-	return Pace{constant(rate), "constant " + perSecond(rate)}, nil
+	return Pace{constant(rate), "constant " + perSecond(rate), rate}, nil
 }
 
 // maxRate is beyond what one process can send, by far.
@@ -83,7 +85,7 @@ func parsePace(text string, rate float64, over time.Duration) (Pace, error) {
 			return Constant(rate)
 		}
 		p := vegeta.LinearPacer{StartAt: constant(rate), Slope: (to - rate) / over.Seconds()}
-		return Pace{p, fmt.Sprintf("ramp %s to %s", perSecond(rate), perSecond(to))}, nil
+		return Pace{p, fmt.Sprintf("ramp %s to %s", perSecond(rate), perSecond(to)), max(rate, to)}, nil
 	}
 	known := []string{"constant", "ramp", "sine", "steps", "burst"}
 	forms := map[string]string{"sine": "sine:AMP/PERIOD, such as sine:50/1m", "steps": "steps:ADD/EVERY, such as steps:100/30s", "burst": "burst:N/EVERY, such as burst:200/10s"}
@@ -110,7 +112,7 @@ func parsePace(text string, rate float64, over time.Duration) (Pace, error) {
 			return Pace{}, fmt.Errorf("the amplitude %v must be below the rate %v", n, rate)
 		}
 		return Pace{vegeta.SinePacer{Period: every, Mean: constant(rate), Amp: constant(n)},
-			fmt.Sprintf("sine %s ± %s each %v", perSecond(rate), perSecond(n), every)}, nil
+			fmt.Sprintf("sine %s ± %s each %v", perSecond(rate), perSecond(n), every), rate + n}, nil
 	case "steps":
 		return Pace{counted{
 			count: func(t time.Duration) float64 {
@@ -119,7 +121,7 @@ func parsePace(text string, rate float64, over time.Duration) (Pace, error) {
 				return rate*t.Seconds() + n*(e*k*(k-1)/2+k*(t.Seconds()-k*e))
 			},
 			rate: func(t time.Duration) float64 { return rate + n*float64(t/every) },
-		}, fmt.Sprintf("steps %s and %s more each %v", perSecond(rate), perSecond(n), every)}, nil
+		}, fmt.Sprintf("steps %s and %s more each %v", perSecond(rate), perSecond(n), every), rate + n*float64(over/every)}, nil
 	}
 	if n != math.Trunc(n) {
 		return Pace{}, fmt.Errorf("a burst is a whole number of arrivals")
@@ -127,7 +129,7 @@ func parsePace(text string, rate float64, over time.Duration) (Pace, error) {
 	return Pace{counted{
 		count: func(t time.Duration) float64 { return math.Floor(rate*t.Seconds()) + n*float64(t/every) },
 		rate:  func(time.Duration) float64 { return rate + n/every.Seconds() },
-	}, fmt.Sprintf("burst %s and %v at once each %v", perSecond(rate), n, every)}, nil
+	}, fmt.Sprintf("burst %s and %v at once each %v", perSecond(rate), n, every), rate + n*math.Ceil(float64(time.Second)/float64(every))}, nil
 }
 
 // counted paces by the number of arrivals due by an instant, which must not

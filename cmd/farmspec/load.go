@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,7 +28,8 @@ type loadFlags struct {
 	connections, out               string
 	mode, policy, topology, replay string
 	servers                        int
-	store                          string
+	store, engine, file            string
+	tls, owned                     bool
 	findMax                        bool
 	limitP99                       time.Duration
 	limitFailed                    float64
@@ -36,12 +38,20 @@ type loadFlags struct {
 func newLoad() *cobra.Command {
 	var f loadFlags
 	c := &cobra.Command{
-		Use:   "load [reference]",
+		Use:   "load [TARGET.yaml]",
 		Short: "Load a farm with browsers whose tokens rotate, and judge it meanwhile",
-		Long: `Loads the reference farm, in this process, with virtual browsers that each have
-a session and a rotating token of their own. Arrivals come when they are due,
-whatever the farm does, and latency counts from then. Spent tokens are
-presented all the time, and the history of every token is checked afterwards.
+		Long: `Loads the reference farm, in this process, or the farm of a target file, with
+virtual browsers that each have a session and, where the farm rotates tokens, a
+rotating token of their own. Arrivals come when they are due, whatever the farm
+does, and latency counts from then. Spent tokens are presented all the time, and
+the history of every token is checked afterwards.
+
+A target file's load.max_rate is obeyed, its accounts are used one for each
+browser, and its metrics are drawn beside the latency. A farm on other machines
+is loaded only with --i-own-this-target; the answer is remembered by host.
+
+Engines: vegeta speaks HTTP/1.1, HTTP/2 and TLS; fast, on Linux, HTTP/1.1 without
+TLS at a fraction of the CPU time.
 
 Writes load.json, load.hlog (HdrHistogram), load.html and results.bin, which
 ` + "`vegeta report`" + ` and ` + "`vegeta plot`" + ` read, into the output folder. Ctrl-C writes
@@ -53,7 +63,9 @@ Actions of a mix: view, hop, state, login, logout, idle, tabs.`,
   farmspec load --rate 500 --browsers 200 --duration 1m --store sqlite:farm.db
   farmspec load --pacer ramp:800 --mix view=50,hop=50 --think 100ms
   farmspec load --find-max --duration 5s
-  farmspec load --shard 1/2 --start-at 14:30:00 --out one`,
+  farmspec load shop.yaml --rate 50
+  farmspec load --shard 1/2 --start-at 14:30:00 --out one
+  farmspec load shop.yaml --shard env:JOB_COMPLETION_INDEX/8 --start-at 14:30:00`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c, args) },
 	}
@@ -71,7 +83,9 @@ Actions of a mix: view, hop, state, login, logout, idle, tabs.`,
 	fl.BoolVar(&f.findMax, "find-max", false, "step the rate up from --rate until a limit breaks")
 	fl.DurationVar(&f.limitP99, "limit-p99", 500*time.Millisecond, "latency limit of --find-max")
 	fl.Float64Var(&f.limitFailed, "limit-failed", 0.001, "limit of --find-max for the share not served")
-	fl.StringVar(&f.shard, "shard", "", "make one part of the load, i/n")
+	fl.StringVar(&f.engine, "engine", "vegeta", "what sends the requests: vegeta or fast")
+	fl.BoolVar(&f.owned, "i-own-this-target", false, "load a farm that is not on this machine; I am allowed to")
+	fl.StringVar(&f.shard, "shard", "", "make one part of the load, i/n from 1 to n; env:NAME/n takes the part from the environment, where it counts from 0")
 	fl.StringVar(&f.startAt, "start-at", "", "when all parts begin: HH:MM:SS today, or RFC 3339")
 	fl.Uint64Var(&f.Seed, "seed", 0, "seed of what arrivals do (default: drawn and reported; 1 for shards)")
 	fl.StringVar(&f.out, "out", "farmspec-load", "folder for the report")
@@ -81,19 +95,16 @@ Actions of a mix: view, hop, state, login, logout, idle, tabs.`,
 	fl.StringVar(&f.policy, "policy", "", "rotation policy: strict, coalesce or read-verify")
 	fl.StringVar(&f.topology, "topology", "", "topology: shared-domain, single-host or split-domain")
 	fl.StringVar(&f.replay, "replay", "", "answer to a spent token: reject or revoke-family")
+	fl.BoolVar(&f.tls, "tls", false, "the reference over TLS, by HTTP/2; for the engine vegeta")
 	c.AddCommand(newLoadMerge())
 	return c
 }
 
 func (f *loadFlags) run(c *cobra.Command, args []string) error {
-	if len(args) == 1 && args[0] != "reference" {
-		return usageError(fmt.Errorf("unknown target %q: this version loads the built-in %q only", args[0], "reference"))
-	}
-	farm, err := profile(f.mode, f.policy, f.topology, f.replay)
+	target, err := f.source(c, args)
 	if err != nil {
 		return err
 	}
-	farm.Servers, farm.Database, farm.Unobserved, farm.Version = f.servers, f.store, true, version()
 	if err := f.check(); err != nil {
 		return usageError(err)
 	}
@@ -101,14 +112,22 @@ func (f *loadFlags) run(c *cobra.Command, args []string) error {
 		return usageError(err)
 	}
 	// A generator that collects garbage all the time measures itself.
+	debug.SetGCPercent(400)
 	debug.SetMemoryLimit(2 << 30)
 	ctx := c.Context()
-	targets, closeAll, err := open(ctx, []simfarm.Options{farm})
-	if err != nil {
-		return openFailed(err, farm)
+	if f.Target = target; target == nil {
+		farm, err := profile(f.mode, f.policy, f.topology, f.replay)
+		if err != nil {
+			return err
+		}
+		farm.Servers, farm.Database, farm.TLS, farm.Unobserved, farm.Version = f.servers, f.store, f.tls, true, version()
+		targets, closeAll, err := open(ctx, []simfarm.Options{farm})
+		if err != nil {
+			return openFailed(err, farm)
+		}
+		defer closeAll()
+		f.Target = targets[0]
 	}
-	defer closeAll()
-	f.Target = targets[0]
 	f.Command = strings.Join(append([]string{"farmspec"}, os.Args[1:]...), " ")
 	f.Version, f.Commit = build()
 	term := terminal(c.OutOrStdout())
@@ -121,6 +140,26 @@ func (f *loadFlags) run(c *cobra.Command, args []string) error {
 		return err
 	}
 	return f.conclude(c, report, term, files)
+}
+
+// source reads the target file that the command line names; nil for the
+// reference.
+func (f *loadFlags) source(c *cobra.Command, args []string) (*farmspec.Target, error) {
+	if len(args) == 0 || args[0] == "reference" {
+		return nil, nil
+	}
+	for _, name := range []string{"store", "servers", "mode", "policy", "topology", "replay", "tls"} {
+		if c.Flags().Changed(name) {
+			return nil, usageError(fmt.Errorf("--%s configures the reference farm; a target file says what its farm is", name))
+		}
+	}
+	source, err := openSource(args[0])
+	if err != nil {
+		return nil, err
+	}
+	f.file = args[0]
+	f.Owned, err = owned(source.Target, f.owned)
+	return source.Target, err
 }
 
 // check turns the flags into options.
@@ -151,7 +190,15 @@ func (f *loadFlags) check() error {
 	if f.Mix, err = loadtest.ParseMix(f.mix); err != nil {
 		return fmt.Errorf("--mix: %w", err)
 	}
-	if f.Shard, err = loadtest.ParseShard(f.shard); err != nil {
+	switch f.engine {
+	case "vegeta":
+		f.Engine = loadtest.Vegeta{}
+	case "fast":
+		f.Engine = loadtest.Fast{}
+	default:
+		return fmt.Errorf("--engine %q: want vegeta or fast", f.engine)
+	}
+	if f.Shard, err = shardOf(f.shard); err != nil {
 		return fmt.Errorf("--shard: %w", err)
 	}
 	if f.StartAt, err = instantOf(f.startAt, time.Now()); err != nil {
@@ -174,6 +221,20 @@ func (f *loadFlags) check() error {
 		f.Seed = rand.Uint64()
 	}
 	return nil
+}
+
+// shardOf reads --shard. The index of env:NAME/n counts from 0, as that of a
+// Kubernetes indexed Job does.
+func shardOf(text string) (loadtest.Shard, error) {
+	if rest, ok := strings.CutPrefix(text, "env:"); ok {
+		name, n, _ := strings.Cut(rest, "/")
+		index, err := strconv.Atoi(os.Getenv(name))
+		if err != nil {
+			return loadtest.Shard{}, fmt.Errorf("%q: the environment's %s is %q, not a number from 0 on", text, name, os.Getenv(name))
+		}
+		text = fmt.Sprintf("%d/%s", index+1, n)
+	}
+	return loadtest.ParseShard(text)
 }
 
 // instantOf reads --start-at; the zero time for "".
@@ -215,7 +276,11 @@ func (f *loadFlags) load(ctx context.Context) (*farmspec.LoadReport, []string, e
 	var not *loadtest.NotReadyError
 	switch {
 	case errors.As(err, &not):
-		return nil, nil, &exitError{farmspec.ExitNotReady, err, "is the farm up? see what one browser gets: farmspec serve, or farmspec run"}
+		hint := "is the farm up? see what one browser gets: farmspec serve, or farmspec run"
+		if f.file != "" {
+			hint = "is the farm up? see what one browser gets: farmspec doctor " + f.file
+		}
+		return nil, nil, &exitError{farmspec.ExitNotReady, err, hint}
 	case err != nil && ctx.Err() != nil:
 		return nil, nil, &exitError{Code: farmspec.ExitInconclusive, Err: err, Hint: "nothing was measured, so nothing was written"}
 	case err != nil:

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -11,6 +12,14 @@ import (
 	"github.com/farmspec/farmspec"
 	"github.com/farmspec/farmspec/reports"
 )
+
+// engineNames are those that this system has.
+var engineNames = func() []string {
+	if runtime.GOOS == "linux" {
+		return []string{"vegeta", "fast"}
+	}
+	return []string{"vegeta"}
+}()
 
 func TestLoad(t *testing.T) {
 	c := child(t, "load", "--rate", "50", "--browsers", "4", "--warm-up", "100ms", "--duration", "400ms", "--store", "sqlite:farm.db", "--out", "out")
