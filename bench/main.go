@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"regexp"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -20,7 +21,11 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx)
+	work := func() error { return run(ctx) }
+	if users, err := strconv.Atoi(os.Getenv(farmVariable)); err == nil {
+		work = func() error { return serveFarm(users) }
+	}
+	err := work()
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -30,7 +35,7 @@ func main() {
 
 func run(ctx context.Context) (err error) {
 	rounds := flag.Int("rounds", 6, "rounds of each case, in turns; six or more for an interval of 95 %")
-	total := flag.Duration("time", time.Minute, "about how long all of it takes, without the start of servers")
+	total := flag.Duration("time", time.Minute, "about how long all of it takes, without load clients, which take a few seconds a round")
 	only := flag.String("only", "", "regular expression: the names of the cases to measure (default all)")
 	out := flag.String("out", "", "folder for bench.json and bench.txt, which benchstat reads (default none)")
 	flag.Parse()
@@ -46,7 +51,7 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
-	o := speed.Options{Cases: slices.Concat(speed.Standard(), libraries(), h.servers()), Goals: slices.Concat(speed.Goals(), goals()), Rounds: *rounds,
+	o := speed.Options{Cases: slices.Concat(speed.Standard(), libraries(), h.servers(), h.clients()), Goals: slices.Concat(speed.Goals(), goals()), Rounds: *rounds,
 		Progress: func(step, of int, name string) { fmt.Fprintf(os.Stderr, "\r\x1b[K%d/%d %s", step+1, of, name) }}
 	o.Cases = slices.DeleteFunc(o.Cases, func(c speed.Case) bool { return !pattern.MatchString(c.Name) })
 	if len(o.Cases) == 0 {
@@ -79,5 +84,7 @@ func goals() []speed.Goal {
 		{Name: "durable rotation, 32 callers: against PostgreSQL", Case: speed.InFile, Than: postgresName, By: speed.Wall},
 		{Name: "durable rotation, 32 callers: against Redis, appendfsync always", Case: speed.InFile, Than: redisDurableName, By: speed.Wall},
 		{Name: "rotation in memory, 32 callers: against Redis", Case: speed.InMemory, Than: redisName, By: speed.Wall},
+		{Name: "load, a rotating token, fast engine: CPU of wrk for each of ours", Case: fastName, Than: wrkName, By: speed.CPU, AtLeast: 1},
+		{Name: "load, a rotating token, vegeta engine: CPU of wrk for each of ours", Case: vegetaName, Than: wrkName, By: speed.CPU},
 	}
 }

@@ -2,12 +2,26 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/farmspec/farmspec/simfarm/speed"
 )
+
+func TestMain(m *testing.M) {
+	if users, err := strconv.Atoi(os.Getenv(farmVariable)); err == nil {
+		if err := serveFarm(users); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
 
 // Every peer gives back what it was given; no time is judged.
 func TestLibrariesWork(t *testing.T) {
@@ -24,7 +38,8 @@ func TestLibrariesWork(t *testing.T) {
 	}
 }
 
-// A server that is installed starts, answers and is gone afterwards.
+// A server that is installed starts, answers and is gone afterwards; a load
+// client gets pages only.
 func TestServersWork(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts servers")
@@ -38,7 +53,7 @@ func TestServersWork(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	for _, c := range h.servers() {
+	for _, c := range slices.Concat(h.servers(), h.clients()) {
 		t.Run(c.Name, func(t *testing.T) {
 			w, err := c.Open(t.Context())
 			if errors.Is(err, speed.ErrAbsent) {
@@ -56,7 +71,7 @@ func TestServersWork(t *testing.T) {
 
 func TestGoalsNameCases(t *testing.T) {
 	h := &host{}
-	all := slices.Concat(speed.Standard(), libraries(), h.servers())
+	all := slices.Concat(speed.Standard(), libraries(), h.servers(), h.clients())
 	for _, g := range slices.Concat(speed.Goals(), goals()) {
 		for _, name := range []string{g.Case, g.Than} {
 			if name != "" && !slices.ContainsFunc(all, func(c speed.Case) bool { return c.Name == name }) {

@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/farmspec/farmspec"
 	"github.com/farmspec/farmspec/simfarm/speed"
 )
 
@@ -41,11 +43,14 @@ func (h *host) servers() []speed.Case {
 type host struct {
 	dir     string
 	started map[string]*server
+	target  *farmspec.Target // of the farm in another process, once it runs
+	wrkRate float64          // pages a second that wrk got last
 }
 
 type server struct {
-	dir string
-	cmd *exec.Cmd
+	dir   string
+	cmd   *exec.Cmd
+	input io.Closer // ends the server when closed; nil where a signal does
 }
 
 func newHost() (*host, error) {
@@ -54,7 +59,7 @@ func newHost() (*host, error) {
 		return nil, err
 	}
 	// A server that may not be root's has to reach its own folder in here.
-	return &host{dir, make(map[string]*server)}, os.Chmod(dir, 0o711)
+	return &host{dir: dir, started: make(map[string]*server)}, os.Chmod(dir, 0o711)
 }
 
 // Close stops what was started, and removes its files.
@@ -70,7 +75,11 @@ func (h *host) Close() error {
 
 // stop asks the server to end, and ends it if it does not.
 func (s *server) stop() error {
-	if err := s.cmd.Process.Signal(syscall.SIGINT); err != nil {
+	ask := func() error { return s.cmd.Process.Signal(syscall.SIGINT) }
+	if s.input != nil {
+		ask = s.input.Close
+	}
+	if err := ask(); err != nil {
 		return err
 	}
 	late := time.AfterFunc(10*time.Second, func() { _ = s.cmd.Process.Kill() })
@@ -180,7 +189,7 @@ func startPostgres(ctx context.Context, dir string) (*server, error) {
 	if _, err := output(command(filepath.Join(filepath.Dir(program), "initdb"), "--pgdata", data, "--username", "bench", "--auth", "trust")); err != nil {
 		return nil, err
 	}
-	s := &server{dir, command(program, "-D", data, "-k", dir, "-c", "listen_addresses=")}
+	s := &server{dir: dir, cmd: command(program, "-D", data, "-k", dir, "-c", "listen_addresses=")}
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -222,7 +231,7 @@ func startRedis(options ...string) func(context.Context, string) (*server, error
 		if _, err := find("redis-benchmark"); err != nil {
 			return nil, err
 		}
-		s := &server{dir, exec.Command(program, append([]string{"--port", "0", "--unixsocket", filepath.Join(dir, "redis.sock"), "--dir", dir, "--save", ""}, options...)...)}
+		s := &server{dir: dir, cmd: exec.Command(program, append([]string{"--port", "0", "--unixsocket", filepath.Join(dir, "redis.sock"), "--dir", dir, "--save", ""}, options...)...)}
 		if err := s.cmd.Start(); err != nil {
 			return nil, err
 		}
