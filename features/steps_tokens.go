@@ -30,6 +30,7 @@ type tokensScene struct {
 func (w *world) registerTokens(s stepper) {
 	s.step(`many tokens of (\w+) are collected`, w.collectTokens)
 	s.step(`at least (\d+) bits of them differ, and none comes twice`, w.bitsDiffer)
+	s.step(`at least (\d+) bits of them differ, unless they are no references`, w.referencesLong)
 	s.step(`(\d+) bits of the renewed session IDs differ, and none of them leans`, w.renewedBitsDiffer)
 	s.step(`it was sealed by a cipher that is approved and authenticates`, w.cipherIsApproved)
 	s.step(`(\w+) presents parts of (\w+)'s and (\w+)'s tokens put together`, w.presentsSpliced)
@@ -152,17 +153,32 @@ func varying(sample []string) float64 {
 	return sum
 }
 
-func (w *world) bitsDiffer(least int) error {
+// twice reports whether a token of the sample came twice.
+func (w *world) twice() bool {
 	seen := map[string]bool{}
 	for _, t := range w.tokens.sample {
-		if seen[t] {
-			return w.expect(false, nil, "tokens that are all different", "one came twice")
-		}
 		seen[t] = true
+	}
+	return len(seen) < len(w.tokens.sample)
+}
+
+func (w *world) bitsDiffer(least int) error {
+	if w.twice() {
+		return w.expect(false, nil, "tokens that are all different", "one came twice")
 	}
 	n := varying(w.tokens.sample)
 	return w.expect(n >= float64(least), nil, fmt.Sprintf("at least %d bits that change from token to token", least),
-		fmt.Sprintf("at most %.0f bits in %d tokens", n, len(seen)))
+		fmt.Sprintf("at most %.0f bits in %d tokens", n, len(w.tokens.sample)))
+}
+
+// referencesLong asks what ASVS 7.2.3 asks of references alone. A token that
+// two log-ins bring alike has the session in it, sealed or signed, and
+// stands for none.
+func (w *world) referencesLong(least int) error {
+	if w.twice() && w.target.Rotation == farmspec.NoRotation {
+		return &notOffered{"tokens are no references: two log-ins brought the same"}
+	}
+	return w.bitsDiffer(least)
 }
 
 // renewedBitsDiffer counts, over all IDs, how often each bit is set. Six

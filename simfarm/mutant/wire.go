@@ -224,7 +224,7 @@ func init() {
 		},
 		Fault{
 			ID: "M524", Name: "tokens are short numbers that stand for sessions", Violates: []string{"NIST-5.1.secret", "ASVS-7.2.3", "ASVS-11.5.1", "WSTG-SESS-01"},
-			Convicts: []string{"tokens.length"}, Level: farmspec.Black,
+			Convicts: []string{"tokens.length", "tokens.references"}, Level: farmspec.Black,
 			Plant: references(4, 8),
 		},
 		Fault{
