@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/beevik/etree"
 	dsig "github.com/russellhaering/goxmldsig"
@@ -163,18 +164,11 @@ func plainTransforms(e *etree.Element) bool {
 // relay state and algorithm, and the signature of exactly these octets
 // (Bindings 3.4.4.1).
 func signQuery(param string, message []byte, relay string, k Key) (string, error) {
-	var packed bytes.Buffer
-	w, err := flate.NewWriter(&packed, flate.BestCompression)
+	packed, err := deflate(message)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("sign query: %w", err)
 	}
-	if _, err := w.Write(message); err != nil {
-		return "", err
-	}
-	if err := w.Close(); err != nil {
-		return "", err
-	}
-	q := param + "=" + url.QueryEscape(base64.StdEncoding.EncodeToString(packed.Bytes()))
+	q := param + "=" + url.QueryEscape(base64.StdEncoding.EncodeToString(packed))
 	if relay != "" {
 		q += "&RelayState=" + url.QueryEscape(relay)
 	}
@@ -186,6 +180,26 @@ func signQuery(param string, message []byte, relay string, k Key) (string, error
 		return "", fmt.Errorf("sign query: %w", err)
 	}
 	return q + "&Signature=" + url.QueryEscape(base64.StdEncoding.EncodeToString(s)), nil
+}
+
+// deflaters are kept, since each has half a megabyte of tables.
+var deflaters = sync.Pool{New: func() any {
+	w, _ := flate.NewWriter(nil, flate.DefaultCompression) // a level that exists
+	return w
+}}
+
+func deflate(message []byte) ([]byte, error) {
+	var packed bytes.Buffer
+	w := deflaters.Get().(*flate.Writer)
+	defer deflaters.Put(w)
+	w.Reset(&packed)
+	if _, err := w.Write(message); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return packed.Bytes(), nil
 }
 
 // query are the parameters of a redirect binding with the octets as they came,

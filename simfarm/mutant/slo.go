@@ -47,7 +47,7 @@ func init() {
 		},
 		Fault{
 			ID: "F53", Name: "an unsigned log-out request is obeyed",
-			Violates: []string{"SAML-CORE-AUTHENTICATE"}, Convicts: []string{"slo.forged-request", "slo.forged-by-browser"},
+			Violates: []string{"SAML-CORE-AUTHENTICATE"}, Convicts: []string{"slo.forged-request"},
 			Level: farmspec.Grey, Precedent: "gosaml2 GHSA-pcgw-qcv5-h8ch", Profile: circled,
 			Plant: farmReads(despite(saml.ErrUnsigned)),
 		},
@@ -177,7 +177,7 @@ func init() {
 		},
 		Fault{
 			ID: "M711", Name: "a request signed with any key is obeyed",
-			Violates: []string{"SAML-CORE-AUTHENTICATE"}, Convicts: []string{"slo.forged-request", "slo.forged-by-browser"},
+			Violates: []string{"SAML-CORE-AUTHENTICATE"}, Convicts: []string{"slo.forged-request"},
 			Level: farmspec.Grey, Profile: circled,
 			Plant: farmReads(despite(saml.ErrSignature)),
 		},
