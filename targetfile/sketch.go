@@ -3,6 +3,7 @@ package targetfile
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 type Sketch struct {
 	Product              string
 	URLs                 []string // of the members
+	Names                []string // of the members, in the order of URLs; empty is server-1 and so on
 	Cookie               string
 	Login                string // path
 	UserField, PassField string
@@ -31,34 +33,46 @@ type Question struct {
 	Answer func(string)
 }
 
-// Questions are those for everything the sketch does not say, in the order of
-// the file.
+// Basics are the questions whose answers let [Sketch.Explore] find the others,
+// as far as the sketch does not have them.
+func (s *Sketch) Basics() []Question {
+	return slices.Concat(
+		one("Product", "Example shop", &s.Product),
+		several("Base address of each member", "http://127.0.0.1:8081 http://127.0.0.1:8082", &s.URLs),
+		several("Accounts", "ada ben grace mallory carol", &s.Users),
+		one("Where their passwords are: env:NAME or file:PATH", "env:SHOP_PASSWORD", &s.Password))
+}
+
+// Questions are those for everything the sketch does not say.
 func (s *Sketch) Questions() []Question {
-	var all []Question
-	one := func(text, example string, field *string) {
-		if *field == "" {
-			all = append(all, Question{text, example, func(a string) { *field = a }})
-		}
+	return slices.Concat(s.Basics(),
+		one("Session cookie", "SHOPSESSION", &s.Cookie),
+		one("Path of the log-in form", "/login", &s.Login),
+		one("Its field for the user", "username", &s.UserField),
+		one("Its field for the password", "password", &s.PassField),
+		one("Path of the page with the log-out form", "/logout", &s.Logout),
+		one("What pages show of the user", "Signed in as {user}", &s.Echo),
+		one("Path of a protected page", "/account", &s.Page),
+		one("Text that only that page has", "Your account, by {member}", &s.Marker),
+		one("Idle time-out", "30m", &s.Idle))
+}
+
+// one asks for a field, unless it is known.
+func one(text, example string, field *string) []Question {
+	if *field != "" {
+		return nil
 	}
-	several := func(text, example string, field *[]string) {
-		if len(*field) == 0 {
-			all = append(all, Question{text, example, func(a string) { *field = strings.FieldsFunc(a, func(r rune) bool { return r == ' ' || r == ',' }) }})
-		}
+	return []Question{{text, example, func(a string) { *field = a }}}
+}
+
+// several asks for a list, unless it is known.
+func several(text, example string, field *[]string) []Question {
+	if len(*field) > 0 {
+		return nil
 	}
-	one("Product", "Example shop", &s.Product)
-	several("Base address of each member", "http://127.0.0.1:8081 http://127.0.0.1:8082", &s.URLs)
-	one("Session cookie", "SHOPSESSION", &s.Cookie)
-	one("Path of the log-in form", "/login", &s.Login)
-	one("Its field for the user", "username", &s.UserField)
-	one("Its field for the password", "password", &s.PassField)
-	one("Path of the page with the log-out form", "/logout", &s.Logout)
-	one("What pages show of the user", "Signed in as {user}", &s.Echo)
-	one("Path of a protected page", "/account", &s.Page)
-	one("Text that only that page has", "Your account, by {member}", &s.Marker)
-	one("Idle time-out", "30m", &s.Idle)
-	several("Accounts", "ada ben grace mallory carol", &s.Users)
-	one("Where their passwords are: env:NAME or file:PATH", "env:SHOP_PASSWORD", &s.Password)
-	return all
+	return []Question{{text, example, func(a string) {
+		*field = strings.FieldsFunc(a, func(r rune) bool { return r == ' ' || r == ',' })
+	}}}
 }
 
 // Write returns the example with what the sketch says in the example's place.
@@ -107,7 +121,11 @@ func (s *Sketch) Write() ([]byte, error) {
 	if len(s.URLs) > 0 {
 		var members strings.Builder
 		for i, u := range s.URLs {
-			fmt.Fprintf(&members, "  - name: server-%d\n    url: %s\n", i+1, strings.TrimRight(u, "/"))
+			name := fmt.Sprintf("server-%d", i+1)
+			if len(s.Names) == len(s.URLs) {
+				name = s.Names[i]
+			}
+			fmt.Fprintf(&members, "  - name: %s\n    url: %s\n", strconv.Quote(name), strings.TrimRight(u, "/"))
 		}
 		replace("  - name: server-1\n    url: http://127.0.0.1:8081\n  - name: server-2\n    url: http://127.0.0.1:8082\n", members.String())
 	}

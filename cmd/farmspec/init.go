@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,7 +19,7 @@ import (
 
 type initFlags struct {
 	targetfile.Sketch
-	force bool
+	force, offline bool
 }
 
 func newInit() *cobra.Command {
@@ -26,12 +27,14 @@ func newInit() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "init [TARGET.yaml]",
 		Short: "Write a commented target file to start from",
-		Long: `Writes a target file with every field explained: what the flags say, asked for
-on a terminal where they do not, and an example's for the rest. Then let
-farmspec doctor prove it.
+		Long: `Writes a target file with every field explained. With the members' addresses and
+an account it looks at the farm and proposes log-in form, fields, session cookie,
+log-out, a protected page, its marker and what it shows of the user. What it does
+not find it asks for on a terminal; the rest is an example's. Then let farmspec
+doctor prove it.
 
 Without a name it writes target.yaml. An existing file stays unless --force.`,
-		Example: `  farmspec init shop.yaml --url http://127.0.0.1:8081 --url http://127.0.0.1:8082 --cookie sid
+		Example: `  farmspec init shop.yaml --url http://127.0.0.1:8081 --url http://127.0.0.1:8082 --user ada --user ben --password env:SHOP_PASSWORD
   farmspec init shop.yaml            # asks`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -56,6 +59,7 @@ Without a name it writes target.yaml. An existing file stays unless --force.`,
 	fl.StringVar(&f.Idle, "idle", "", "idle time-out, for example 30m")
 	fl.StringArrayVar(&f.Users, "user", nil, "an account's name (repeatable)")
 	fl.StringVar(&f.Password, "password", "", "where the passwords are: env:NAME or file:PATH")
+	fl.BoolVar(&f.offline, "offline", false, "do not look at the farm")
 	fl.BoolVar(&f.force, "force", false, "overwrite an existing file")
 	return c
 }
@@ -64,8 +68,20 @@ func (f *initFlags) run(c *cobra.Command, path string) error {
 	if _, err := os.Lstat(path); err == nil && !f.force {
 		return usageError(fmt.Errorf("%s is there already; choose another name, or --force to overwrite it", path))
 	}
-	if in, ok := c.InOrStdin().(*os.File); ok && term.IsTerminal(int(in.Fd())) {
-		if err := ask(in, c.OutOrStdout(), &f.Sketch); err != nil {
+	out := c.OutOrStdout()
+	in, ok := c.InOrStdin().(*os.File)
+	answers := bufio.NewScanner(in)
+	asks := ok && term.IsTerminal(int(in.Fd()))
+	if asks {
+		if err := ask(answers, out, f.Basics()); err != nil {
+			return err
+		}
+	}
+	if !f.offline {
+		f.Explore(c.Context(), filepath.Dir(path), func(found string) { fmt.Fprintln(out, found) })
+	}
+	if asks {
+		if err := ask(answers, out, f.Questions()); err != nil {
 			return err
 		}
 	}
@@ -92,10 +108,10 @@ func (f *initFlags) run(c *cobra.Command, path string) error {
 	return err
 }
 
-// ask asks for what no flag gave. An empty answer takes the example's.
-func ask(in io.Reader, out io.Writer, s *targetfile.Sketch) error {
-	lines := bufio.NewScanner(in)
-	for _, q := range s.Questions() {
+// ask asks for what neither a flag gave nor the farm showed. An empty answer
+// takes the example's.
+func ask(lines *bufio.Scanner, out io.Writer, questions []targetfile.Question) error {
+	for _, q := range questions {
 		fmt.Fprintf(out, "%s [%s]: ", q.Text, q.Example)
 		if !lines.Scan() {
 			if err := lines.Err(); err != nil {

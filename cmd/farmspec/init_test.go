@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,8 +80,14 @@ func TestInitRefusesWhatCannotBe(t *testing.T) {
 func TestInitAsks(t *testing.T) {
 	s := targetfile.Sketch{Cookie: "known"}
 	var out strings.Builder
-	answers := "\"Quoted\" & odd: shop\nhttp://a.shop.example:1 http://b.shop.example:1\n\n\n\n\nHello {user}\n\n\n45m\nx y\nenv:P\n"
-	if err := ask(strings.NewReader(answers), &out, &s); err != nil {
+	answers := bufio.NewScanner(strings.NewReader("\"Quoted\" & odd: shop\nhttp://a.shop.example:1 http://b.shop.example:1\nx y\nenv:P\n\n\n\n\nHello {user}\n\n\n45m\n"))
+	if err := ask(answers, &out, s.Basics()); err != nil {
+		t.Fatal(err)
+	}
+	if s.Product == "" || s.Password != "env:P" || s.Echo != "" {
+		t.Errorf("the basic questions made %+v", s)
+	}
+	if err := ask(answers, &out, s.Questions()); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(out.String(), "Session cookie") {
@@ -102,7 +109,7 @@ func TestInitAsks(t *testing.T) {
 	if target.Product != `"Quoted" & odd: shop` || target.Members[1].URL != "http://b.shop.example:1" || target.Carrier.Name != "known" || target.UserEcho != "Hello {user}" {
 		t.Errorf("the answers became %+v", target)
 	}
-	if err := ask(strings.NewReader("only one\n"), &out, &targetfile.Sketch{}); err == nil {
+	if err := ask(bufio.NewScanner(strings.NewReader("only one\n")), &out, new(targetfile.Sketch).Basics()); err == nil {
 		t.Error("answers that end too early make a file")
 	}
 }
@@ -125,5 +132,43 @@ func TestRunNeedsAReadyTarget(t *testing.T) {
 	}
 	if code, _, errs := command(t, "run", path, "--mode", "sealed"); code != farmspec.ExitUsage || !strings.Contains(errs, "profiles of the reference") {
 		t.Errorf("--mode with a target file: exit code %d: %s", code, errs)
+	}
+}
+
+// With addresses and an account alone init finds the rest, and the doctor
+// finds nothing to mend.
+func TestInitLooksAtTheFarm(t *testing.T) {
+	t.Setenv("MY_PASSWORD", shopPassword)
+	s := openShop(t, nil)
+	path := filepath.Join(t.TempDir(), "mine.yaml")
+	args := []string{"init", path, "--product", "Mine", "--url", s.Members[0], "--url", s.Members[1] + "/",
+		"--user", "user1", "--user", "user2", "--user", "user3", "--user", "user4", "--user", "user5", "--password", "env:MY_PASSWORD", "--idle", "30m"}
+	code, out, errs := command(t, append(args, "--offline")...)
+	if code != 0 || strings.Contains(out, "Log-in form") {
+		t.Fatalf("init --offline: exit code %d\n%s%s", code, out, errs)
+	}
+	code, out, errs = command(t, append(args, "--force")...)
+	if code != 0 {
+		t.Fatalf("init: exit code %d\n%s%s", code, out, errs)
+	}
+	for _, found := range []string{
+		"Log-in form: /login.", "Its field for the user: username.", "Its field for the password: password.",
+		"Protected page: /account.", "What it shows of the user: Signed in as {user}", "by {member}", "Session cookie: shop.",
+	} {
+		if !strings.Contains(out, found) {
+			t.Errorf("init does not say %q\n%s", found, out)
+		}
+	}
+	if strings.Contains(out, shopPassword) {
+		t.Error("init tells the password")
+	}
+	if code, out, errs := command(t, "doctor", path); code != 0 {
+		text, _ := os.ReadFile(path)
+		t.Errorf("doctor: exit code %d\n%s%s\n%s", code, out, errs, text)
+	}
+
+	code, out, errs = command(t, "init", filepath.Join(t.TempDir(), "x.yaml"), "--url", unused(t))
+	if code != 0 || !strings.Contains(out, "does not answer") {
+		t.Errorf("a farm that is down: exit code %d\n%s%s", code, out, errs)
 	}
 }
