@@ -254,11 +254,7 @@ func fromNeighbour(m farmspec.Member) http.Header {
 // could: with all the browser's cookies and without what its form holds.
 func (w *world) forgesValue(method string) func(context.Context, string, int, string) error {
 	return func(ctx context.Context, which string, server int, name string) error {
-		p, err := w.person(ctx, name)
-		if err != nil {
-			return err
-		}
-		app, page, err := w.appOn(which, server)
+		p, app, page, err := w.using(ctx, name, which, server)
 		if err != nil {
 			return err
 		}
@@ -342,11 +338,7 @@ func (w *world) askHeld(ctx context.Context, name string, page farmspec.Page, wh
 }
 
 func (w *world) givesValueHeld(ctx context.Context, name, which string, server int) error {
-	p, err := w.person(ctx, name)
-	if err != nil {
-		return err
-	}
-	_, page, err := w.appOn(which, server)
+	p, _, page, err := w.using(ctx, name, which, server)
 	if err != nil {
 		return err
 	}

@@ -267,11 +267,7 @@ func (w *world) tabsAroundLogOut(ctx context.Context, n int, name string) error 
 // tabsAtEveryServer opens an application in several tabs at once, by way of
 // one server after another.
 func (w *world) tabsAtEveryServer(ctx context.Context, n int, name, which string, server int) error {
-	p, err := w.person(ctx, name)
-	if err != nil {
-		return err
-	}
-	_, page, err := w.appOn(which, server)
+	p, _, page, err := w.using(ctx, name, which, server)
 	if err != nil {
 		return err
 	}

@@ -139,6 +139,16 @@ func (w *world) appOn(which string, server int) (farmspec.App, farmspec.Page, er
 	return farmspec.App{}, farmspec.Page{}, &notOffered{fmt.Sprintf("%s does not have %s", m.Name, which)}
 }
 
+// using finds who uses an application, the application and its page.
+func (w *world) using(ctx context.Context, name, which string, server int) (*person, farmspec.App, farmspec.Page, error) {
+	p, err := w.person(ctx, name)
+	if err != nil {
+		return nil, farmspec.App{}, farmspec.Page{}, err
+	}
+	app, page, err := w.appOn(which, server)
+	return p, app, page, err
+}
+
 func appPage(a farmspec.App) farmspec.Page {
 	return farmspec.Page{Member: a.Member, Kind: farmspec.HTML, Path: a.Path, Marker: a.Marker, Echo: true}
 }
@@ -172,11 +182,7 @@ func (w *world) isSignedInOn(ctx context.Context, name, device string) error {
 }
 
 func (w *world) hasGivenValue(ctx context.Context, name, which string, server int) error {
-	p, err := w.person(ctx, name)
-	if err != nil {
-		return err
-	}
-	_, page, err := w.appOn(which, server)
+	p, _, page, err := w.using(ctx, name, which, server)
 	if err != nil {
 		return err
 	}
@@ -230,11 +236,7 @@ func (w *world) submit(ctx context.Context, p *person, page farmspec.Page, value
 func shows(a *attempt, value string) bool { return strings.Contains(string(a.final().Body), value) }
 
 func (w *world) opensApp(ctx context.Context, name, which string, server int) error {
-	p, err := w.person(ctx, name)
-	if err != nil {
-		return err
-	}
-	_, page, err := w.appOn(which, server)
+	p, _, page, err := w.using(ctx, name, which, server)
 	if err != nil {
 		return err
 	}
@@ -261,11 +263,7 @@ func (w *world) opensAppByWayOf(ctx context.Context, name, which string, server,
 
 // endsApp has the application end its HTTP session.
 func (w *world) endsApp(ctx context.Context, name, which string, server int) error {
-	p, err := w.person(ctx, name)
-	if err != nil {
-		return err
-	}
-	app, _, err := w.appOn(which, server)
+	p, app, _, err := w.using(ctx, name, which, server)
 	if err != nil {
 		return err
 	}
