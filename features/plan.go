@@ -169,7 +169,7 @@ func applicable(p *planned, o *Options) (farmspec.Verdict, string) {
 		}
 	}
 	if p.tooLong = p.wait > o.MaxWait; p.tooLong {
-		return farmspec.Unobservable, fmt.Sprintf("needs about %v to pass: no clock hook at level %s, and --max-wait is %v", p.wait.Round(time.Second), o.Level, o.MaxWait)
+		return farmspec.Unobservable, fmt.Sprintf("would wait for the farm's time longer than the %v that --max-wait allows; no hook moves its clock at level %s", o.MaxWait, o.Level)
 	}
 	return "", ""
 }

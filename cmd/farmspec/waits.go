@@ -29,7 +29,16 @@ func tellWaits(out io.Writer, w features.Waits, most time.Duration) error {
 			ids = append(ids, c.Scenario)
 		}
 	}
-	_, err := fmt.Fprintf(out, "--max-wait %v leaves out %s, reported as unobservable; --max-wait %v would wait for all:\n  %s\n",
-		most, counted(len(ids), "scenario"), longest.Round(time.Second)+time.Second, strings.Join(ids, "\n  "))
+	var list strings.Builder
+	column := 0
+	for _, id := range ids {
+		if column += len(id) + 2; column > 96 || list.Len() == 0 {
+			list.WriteString("\n  ")
+			column = len(id) + 2
+		}
+		list.WriteString(id + " ")
+	}
+	_, err := fmt.Fprintf(out, "--max-wait %v leaves out %s, reported as unobservable; --max-wait %v would wait for all:%s\n",
+		most, counted(len(ids), "scenario"), longest.Round(time.Second)+time.Second, list.String())
 	return err
 }
