@@ -33,9 +33,14 @@ Implementations that were not judged alike, in hand-off, rotation, topology,
 answer to a spent token, levels of observation, scenarios or version, are
 marked, and nothing is averaged.
 
+Of loads of one plan, each RESULTS is a load.json, its folder, or several with
+commas between them, rounds of one load; see farmspec load. Numbers stand beside
+their ratios to the first load's, with confidence intervals.
+
 Exit 0 whatever differs, or 1 with --fail-on-difference.`,
 		Example: `  farmspec compare farmspec-report shop-report
-  farmspec compare reference/results.json shop/results.json --html compare.html`,
+  farmspec compare reference/results.json shop/results.json --html compare.html
+  farmspec compare before-1,before-2 after-1,after-2`,
 		Args: cobra.ArbitraryArgs,
 		RunE: f.run,
 	}
@@ -50,6 +55,9 @@ Exit 0 whatever differs, or 1 with --fail-on-difference.`,
 }
 
 func (f *compareFlags) run(c *cobra.Command, args []string) error {
+	if loads, err := f.loads(args); loads != nil || err != nil {
+		return f.compareLoads(c, loads, err)
+	}
 	runs, err := f.read(args)
 	if err != nil {
 		return usageError(err)
@@ -58,14 +66,24 @@ func (f *compareFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return usageError(err)
 	}
+	if err := f.write(comparison.JSON, func() ([]byte, error) { return comparison.Markdown(f.all), nil }, comparison.Page); err != nil {
+		return err
+	}
+	if err := comparison.Table(c.OutOrStdout(), terminal(c.OutOrStdout()), f.all); err != nil {
+		return err
+	}
+	if f.failOnDifference && len(comparison.Differing()) > 0 {
+		return &exitError{Code: farmspec.ExitNonconformant}
+	}
+	return nil
+}
+
+// write makes the files that the flags name.
+func (f *compareFlags) write(asJSON, asMarkdown, asPage func() ([]byte, error)) error {
 	for _, file := range []struct {
 		path   string
 		render func() ([]byte, error)
-	}{
-		{f.json, comparison.JSON},
-		{f.markdown, func() ([]byte, error) { return comparison.Markdown(f.all), nil }},
-		{f.html, comparison.Page},
-	} {
+	}{{f.json, asJSON}, {f.markdown, asMarkdown}, {f.html, asPage}} {
 		if file.path == "" {
 			continue
 		}
@@ -76,12 +94,6 @@ func (f *compareFlags) run(c *cobra.Command, args []string) error {
 		if err := writeWhole(file.path, text); err != nil {
 			return usageError(fmt.Errorf("write comparison: %w", err))
 		}
-	}
-	if err := comparison.Table(c.OutOrStdout(), terminal(c.OutOrStdout()), f.all); err != nil {
-		return err
-	}
-	if f.failOnDifference && len(comparison.Differing()) > 0 {
-		return &exitError{Code: farmspec.ExitNonconformant}
 	}
 	return nil
 }
