@@ -28,9 +28,21 @@ import (
 // them speaks TLS, without which much of the hardened profile means nothing;
 // the others need not, and are faster.
 var profiles = []simfarm.Options{
-	{Handoff: farmspec.Sealed, Rotation: farmspec.Strict, Topology: farmspec.SharedDomain},
+	{Handoff: farmspec.Sealed, Rotation: farmspec.Strict, Topology: farmspec.SharedDomain, Participants: participants},
 	{Handoff: farmspec.Claimed, Rotation: farmspec.ReadVerify, Topology: farmspec.SplitDomain, Replay: farmspec.RevokeFamily},
 	{Handoff: farmspec.Direct, Rotation: farmspec.Coalesce, Topology: farmspec.SingleHost, TLS: true},
+}
+
+// participants is how many other systems take part in single log-out with the
+// first profile, whichever way it is chosen. The scenarios about that are the
+// same on all of them, so the others go without.
+const participants = 3
+
+func withParticipants(o simfarm.Options) simfarm.Options {
+	if o.ProfileName() == profiles[0].ProfileName() {
+		o.Participants = participants
+	}
+	return o
 }
 
 var (
@@ -136,7 +148,7 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if os.Getenv("GOGC") == "" {
 		// Evidence is kept until the report is written, and garbage need not
 		// take as much room again.
-		debug.SetGCPercent(60)
+		debug.SetGCPercent(50)
 	}
 
 	ctx := c.Context()
@@ -144,7 +156,7 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return &exitError{Code: farmspec.ExitNotReady, Err: err}
 	}
-	defer closeAll()
+	defer func() { closeAll() }()
 	if source != nil {
 		targets = append(targets, source.Target)
 		if source.MaxWait > 0 && !c.Flags().Changed("max-wait") {
@@ -180,6 +192,10 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	// The report needs the room that farms and judging took.
+	closeAll()
+	closeAll = func() {}
+	debug.FreeOSMemory()
 	files, unwritten := reports.Write(f.out, report)
 	if unwritten != nil {
 		report.Exit = farmspec.ExitUsage // the tables below are all there is, and say so
@@ -276,7 +292,7 @@ func (f *runFlags) profiles() ([]simfarm.Options, error) {
 	case f.allProfiles:
 		return everyProfile(f.tls), nil
 	case f.named():
-		return []simfarm.Options{one}, nil
+		return []simfarm.Options{withParticipants(one)}, nil
 	}
 	return profiles, nil
 }
@@ -287,7 +303,7 @@ func everyProfile(tls bool) []simfarm.Options {
 		for _, r := range rotations {
 			for _, t := range topologies {
 				for _, p := range replays {
-					all = append(all, simfarm.Options{Handoff: h, Rotation: r, Topology: t, Replay: p, TLS: tls})
+					all = append(all, withParticipants(simfarm.Options{Handoff: h, Rotation: r, Topology: t, Replay: p, TLS: tls}))
 				}
 			}
 		}
