@@ -66,7 +66,7 @@ func (c *cache) keep(x *Exchange, partition string, now time.Time) {
 	_, public := d["public"]
 	_, private := d["private"]
 	_, noStore := d["no-store"]
-	if noStore || x.Truncated || !(explicit || public || private || heuristic(x.Status)) {
+	if noStore || x.Truncated || !(explicit || public || private || CacheableStatus(x.Status)) {
 		return
 	}
 	c.stored = append(c.stored, cached{key, partition, x, now})
@@ -149,7 +149,7 @@ func lifetime(x *Exchange, d map[string]string) time.Duration {
 	case http.StatusMovedPermanently, http.StatusPermanentRedirect, http.StatusGone:
 		return math.MaxInt64
 	}
-	if _, ok := d["must-revalidate"]; ok || !heuristic(x.Status) {
+	if _, ok := d["must-revalidate"]; ok || !CacheableStatus(x.Status) {
 		return 0
 	}
 	modified, err := http.ParseTime(x.Header.Get("Last-Modified"))
@@ -182,9 +182,9 @@ func explicitLifetime(h http.Header, d map[string]string) (time.Duration, bool) 
 	return expires.Sub(date), true
 }
 
-// heuristic reports whether a status is cacheable when nothing is said
+// CacheableStatus reports whether a status is cacheable when nothing is said
 // (RFC 9110, section 15.1).
-func heuristic(status int) bool {
+func CacheableStatus(status int) bool {
 	switch status {
 	case 200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501:
 		return true

@@ -280,12 +280,18 @@ func (w *world) presentsSpliced(ctx context.Context, who, one, other string) err
 	return nil
 }
 
-// presentsValue brings a made-up token to where its owner is; what comes of it
-// is judged with the other tries.
+// presentsValue brings a made-up token to where its owner is, without the
+// companions that would open a page alone; what comes of it is judged with the
+// other tries.
 func (w *world) presentsValue(ctx context.Context, who string, owner *person, value string) error {
 	w.keepSecret(value)
+	session, err := w.sessionNames(ctx)
+	if err != nil {
+		return err
+	}
 	t := owner.current()
 	t.value = value
+	t.with = slices.DeleteFunc(slices.Clone(t.with), func(c farmspec.Cookie) bool { return session[c.Name] })
 	a, err := w.present(ctx, who, owner, t, owner.at, w.home(owner.at))
 	if err != nil {
 		return err

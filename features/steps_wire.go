@@ -24,6 +24,9 @@ type wireScene struct {
 	who *person
 	// elsewhere is a site that is none of the farm's, once one is needed.
 	elsewhere *elsewhere
+	// session are the names of cookies that are a session or a part of one,
+	// and whether a page opens with it alone, once that was tried.
+	session map[string]bool
 	// shown are answers that must show nothing of hers.
 	shown []*farmspec.Exchange
 	// lost are the visits without one of the cookies each, by its name.
@@ -129,16 +132,56 @@ type given struct {
 	by *farmspec.Exchange
 }
 
-// sessionCookies are the times that a person's browser was given the carrier
-// or a companion. Cookies that are taken away again do not count.
-func (w *world) sessionCookies(p *person) ([]given, error) {
+// sessionNames are the carrier and those companions that are a session, or a
+// part of one, too: a page opens with it alone, or does not without it. A
+// cookie against forged forms is neither. The bystander is who tries. Where
+// tokens rotate, to go without a companion would spend one, and is not tried.
+func (w *world) sessionNames(ctx context.Context) (map[string]bool, error) {
+	if w.wire.session != nil {
+		return w.wire.session, nil
+	}
+	session := map[string]bool{w.target.Carrier.Name: true}
+	if len(w.target.Companions) > 0 {
+		g, err := w.signedIn(ctx, bystander)
+		if err != nil {
+			return nil, err
+		}
+		page := w.home(g.at)
+		with := func(keep func(name string) bool) farmspec.Outcome {
+			b := w.newBrowser(bystander)
+			for _, c := range g.browser.Snapshot() {
+				if keep(c.Name) {
+					b.PutCookie(c)
+				}
+			}
+			return w.open(ctx, b, g, g.at.At(page.Path), page, asked(g.at, page)).outcome
+		}
+		for _, companion := range w.target.Companions {
+			if with(func(name string) bool { return name == companion }) == farmspec.Accepted {
+				session[companion] = true
+			} else if w.target.Rotation == farmspec.NoRotation && with(func(name string) bool { return name != companion }) == farmspec.Refused {
+				session[companion] = false
+			}
+		}
+	}
+	w.wire.session = session
+	return session, ctx.Err()
+}
+
+// sessionCookies are the times that a person's browser was given a cookie of
+// sessionNames. Cookies that are taken away again do not count.
+func (w *world) sessionCookies(ctx context.Context, p *person) ([]given, error) {
 	if w.target.Carrier.Kind != "cookie" {
 		return nil, &notOffered{"the session travels in addresses and not in a cookie"}
+	}
+	session, err := w.sessionNames(ctx)
+	if err != nil {
+		return nil, err
 	}
 	var all []given
 	for _, x := range w.seenBy(p) {
 		for _, c := range x.SetCookies() {
-			ours := c.Name == w.target.Carrier.Name || slices.Contains(w.target.Companions, c.Name)
+			_, ours := session[c.Name]
 			gone := c.Value == "" || c.MaxAge < 0 || !c.Expires.IsZero() && c.Expires.Before(w.now())
 			if ours && !gone {
 				all = append(all, given{c, x})
@@ -151,7 +194,7 @@ func (w *world) sessionCookies(p *person) ([]given, error) {
 	return all, nil
 }
 
-func (w *world) everySessionCookie(rule string) error {
+func (w *world) everySessionCookie(ctx context.Context, rule string) error {
 	keeps, ok := map[string]func(given) (expected, actual string){
 		"is for protected connections only": func(c given) (string, string) {
 			return "the attribute Secure", want(c.Secure, "it is not there")
@@ -179,7 +222,7 @@ func (w *world) everySessionCookie(rule string) error {
 	if !ok {
 		return fmt.Errorf("look at session cookies: no such rule as %q", rule)
 	}
-	all, err := w.sessionCookies(w.wire.who)
+	all, err := w.sessionCookies(ctx, w.wire.who)
 	if err != nil {
 		return err
 	}
@@ -296,8 +339,8 @@ func (w *world) noCookieIsLarger(limit int) error {
 
 // values are what session cookies held in a person's browser, those that are
 // long enough to be found by chance nowhere else.
-func (w *world) values(p *person) ([]string, error) {
-	all, err := w.sessionCookies(p)
+func (w *world) values(ctx context.Context, p *person) ([]string, error) {
+	all, err := w.sessionCookies(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -345,9 +388,9 @@ func within(text string, values []string) bool {
 	})
 }
 
-func (w *world) valueStaysInCookie() error {
+func (w *world) valueStaysInCookie(ctx context.Context) error {
 	p := w.wire.who
-	values, err := w.values(p)
+	values, err := w.values(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -436,7 +479,7 @@ func redirects(x *farmspec.Exchange) bool { return x.Location() != "" }
 
 // holdsNoCookieOfBefore looks at the server where the log-out ended: it can
 // clear the cookies of its own host.
-func (w *world) holdsNoCookieOfBefore() error {
+func (w *world) holdsNoCookieOfBefore(ctx context.Context) error {
 	if len(w.ending.logOuts) == 0 {
 		return fmt.Errorf("look for cookies after log-out: nobody logged out")
 	}
@@ -451,7 +494,7 @@ func (w *world) holdsNoCookieOfBefore() error {
 	if who == nil {
 		return fmt.Errorf("look for cookies after log-out: nobody has the browser %q", out.Browser)
 	}
-	all, err := w.sessionCookies(who)
+	all, err := w.sessionCookies(ctx, who)
 	if err != nil {
 		return err
 	}
@@ -494,7 +537,7 @@ func (w *world) backShowsNothing() error {
 	return w.expect(true, p.last.final(), "nothing of hers behind the back button", fmt.Sprintf("none of %d pages was kept", len(pages)))
 }
 
-func (w *world) noAddressHasToken() error {
+func (w *world) noAddressHasToken(ctx context.Context) error {
 	p := w.wire.who
 	const expected = "no session token in any address"
 	var values []string
@@ -504,7 +547,7 @@ func (w *world) noAddressHasToken() error {
 		}
 	}
 	if w.target.Carrier.Kind == "cookie" {
-		more, err := w.values(p)
+		more, err := w.values(ctx, p)
 		if err != nil {
 			return err
 		}
@@ -789,15 +832,22 @@ func (w *world) noBrowserKeepsPages() error {
 	return w.expect(true, pages[0], "Cache-Control: no-store on every page of hers", fmt.Sprintf("all %d have it", len(pages)))
 }
 
-// noCacheKeepsTokens accepts what keeps an answer out of shared caches, and
-// what keeps its cookies from being used again unasked.
-func (w *world) noCacheKeepsTokens() error {
-	all, err := w.sessionCookies(w.wire.who)
+// sharedCacheMayReuse reports whether a shared cache may store an answer and
+// use it again unasked (RFC 9111, sections 3 and 4): one to a GET that says
+// so, or says nothing and has a status that caches keep by themselves.
+func sharedCacheMayReuse(x *farmspec.Exchange) bool {
+	d := cacheControl(x)
+	says := d["public"] || d["max-age"] || d["s-maxage"] || x.Header.Get("Expires") != ""
+	return x.Method == http.MethodGet && !d["no-store"] && !d["private"] && !d["no-cache"] && (says || farmspec.CacheableStatus(x.Status))
+}
+
+func (w *world) noCacheKeepsTokens(ctx context.Context) error {
+	all, err := w.sessionCookies(ctx, w.wire.who)
 	if err != nil {
 		return err
 	}
 	for _, c := range all {
-		if d := cacheControl(c.by); !d["no-store"] && !d["private"] && !d["no-cache"] {
+		if sharedCacheMayReuse(c.by) {
 			return w.expect(false, c.by, "Cache-Control: no-store, private or no-cache on an answer that sets a session cookie", "this one has "+or(strings.Join(c.by.Header.Values("Cache-Control"), ", "), "none"))
 		}
 	}

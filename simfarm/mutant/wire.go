@@ -14,6 +14,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -160,10 +161,10 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "M518", Name: "the answer to the log-in says nothing about caches", Violates: []string{"RFC-9111.7.3"},
+			ID: "M518", Name: "pages that bring a token say nothing about caches", Violates: []string{"RFC-9111.7.3", "ASVS-14.3.2"},
 			Convicts: []string{"caching.tokens"}, Level: farmspec.Black,
-			Plant: headers(func(r *http.Request, _ int, h http.Header) {
-				if r.URL.Path == web.LoginPath {
+			Plant: headers(func(_ *http.Request, _ int, h http.Header) {
+				if slices.ContainsFunc(h.Values("Set-Cookie"), isToken) {
 					h.Del("Cache-Control")
 				}
 			}),
