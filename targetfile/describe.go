@@ -84,11 +84,12 @@ func (f File) YAML() []byte {
 // line begins with first, the others with indent.
 func writeFields(b *bytes.Buffer, v reflect.Value, first, indent string) {
 	for i := range v.NumField() {
-		if v.Field(i).IsZero() {
+		f := v.Field(i)
+		if f.IsZero() || (f.Kind() == reflect.Map || f.Kind() == reflect.Slice) && f.Len() == 0 {
 			continue
 		}
 		b.WriteString(first)
-		writeValue(b, v.Type().Field(i).Tag.Get("yaml"), v.Field(i), indent)
+		writeValue(b, v.Type().Field(i).Tag.Get("yaml"), f, indent)
 		first = indent
 	}
 }
