@@ -27,6 +27,12 @@ Feature: A session begins by its user's act, lasts no longer than it may, and en
       When a page elsewhere asks for the log-in in Ada's browser, with Mallory's name and password in the address
       Then Ada's browser does not show Mallory's page
 
+    @login.own-token @ASVS-7.2.2 @feature:concurrent-sessions @fault:M636
+    Scenario: Each log-in of a user has a token of its own
+      Given Ada is signed in
+      When Ada is signed in on her phone as well
+      Then Ada's phone carries a token that Ada never had
+
   Rule: A session changes its ID and loses nothing by it
 
     @session.changes-id @SERVLET-CHANGE-ID @policy:strict @policy:coalesce @policy:read-verify @fault:M619

@@ -282,7 +282,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       When Ada's browser makes a log-in with a wrong password
       Then in the database Ada has no open session
 
-    @login.fresh-token @AJ-3.2 @ASVS-7.2.4 @ASVS-7.2.2 @fault:F48 @fault:M636
+    @login.fresh-token @AJ-3.2 @ASVS-7.2.4 @fault:F48
     Scenario: To log in again brings a fresh token and ends the session before
       Given Ada is signed in
       And Mallory has a copy of Ada's token

@@ -37,6 +37,7 @@ func (w *world) registerLife(s stepper) {
 	s.step(`a page elsewhere asks for the log-in in (\w+)'s browser, with (\w+)'s name and password in the address`, w.asksLogInFromElsewhere)
 	s.step(`(\w+)'s browser does not show (\w+)'s page`, w.browserDoesNotShow)
 
+	s.step(`(\w+'s (?:phone|tablet)) carries a token that (\w+) never had`, w.carriesOwnToken)
 	s.step(`(\w+) carries another token than before`, w.carriesAnotherToken)
 	s.step(`(\d+) tabs of (\w+) ask for pages while she logs out in another`, w.tabsAroundLogOut)
 	s.step(`(\d+) tabs of (\w+) ask for `+appPattern+` together, each at another server`, w.tabsAtEveryServer)
@@ -241,6 +242,35 @@ func (w *world) carriesAnotherToken(ctx context.Context, name string) error {
 		return &failedControl{name + " carries the same token as before"}
 	}
 	return nil
+}
+
+// carriesOwnToken compares the tokens of two log-ins of one user. A token may
+// be made of the user and the second: where they are equal, a log-in of a later
+// second decides.
+func (w *world) carriesOwnToken(ctx context.Context, device, name string) error {
+	p, err := w.person(ctx, name)
+	if err != nil {
+		return err
+	}
+	other, err := w.person(ctx, device)
+	if err != nil {
+		return err
+	}
+	had := func() bool {
+		return slices.ContainsFunc(p.tokens, func(t carried) bool { return t.value == other.current().value })
+	}
+	if had() {
+		select {
+		case <-time.After(1100 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		other.browser = w.newBrowser(device)
+		if err := w.signIn(ctx, other, other.at); err != nil {
+			return err
+		}
+	}
+	return w.expect(!had(), nil, "another token at each log-in", "the same one: "+yesNo(had()))
 }
 
 // tabsAroundLogOut lets tabs and a log-out go at one barrier.

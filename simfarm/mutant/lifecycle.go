@@ -151,8 +151,12 @@ func init() {
 		},
 		Fault{
 			ID: "M636", Name: "a user's token is a key that is always the same", Violates: []string{"ASVS-7.2.2"},
-			Convicts: []string{"login.fresh-token"}, Level: farmspec.Black,
-			Plant: api(func(s web.Service) web.Service { return &staticKeys{Service: s} }),
+			Convicts: []string{"login.own-token"}, Level: farmspec.Black,
+			Plant: func() simfarm.Wrap {
+				sealed := new(sync.Map)
+				return Both(api(func(s web.Service) web.Service { return &staticKeys{Service: s} })(),
+					member(func(c *web.ServerConfig) { c.Sealer = sealedOnce{c.Sealer, sealed} })())
+			},
 		},
 		Fault{
 			ID: "M637", Name: "the log-in remembers who tried, and pages take it for who is in", Violates: []string{"WSTG-SESS-08"},
