@@ -174,12 +174,19 @@ func (w *world) presentsPlanted(ctx context.Context, who string) error {
 	return ctx.Err()
 }
 
+// logInWasGood demands that there was a session to fix: a farm that logs
+// nobody in with a strange session ID leaves nothing to steal.
 func (w *world) logInWasGood(ctx context.Context, name string) error {
 	p, err := w.person(ctx, name)
 	if err != nil {
 		return err
 	}
-	return w.needServed(w.visit(ctx, p, p.at, w.home(p.at)))
+	a := w.visit(ctx, p, p.at, w.home(p.at))
+	w.check(farmspec.Witness, name+" is signed in", a)
+	if a.outcome != farmspec.Accepted {
+		return &notOffered{"nobody can log in with such a session ID"}
+	}
+	return nil
 }
 
 // asksLogInFromElsewhere makes a browser ask as a page of another site can:
