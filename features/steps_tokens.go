@@ -147,7 +147,7 @@ func varying(sample []string) float64 {
 		if n := len(place); n >= sure {
 			sum += math.Log2(float64(max(n, chars)))
 		} else {
-			sum += math.Log2(float64(n))
+			sum += math.Ceil(math.Log2(float64(n))) // of four, one may not have come
 		}
 	}
 	return sum

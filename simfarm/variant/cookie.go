@@ -39,6 +39,17 @@ func init() {
 			})},
 		},
 		Variant{
+			ID: "cookie-after-log-out", Name: "Log-out puts a visitor's cookie in the place of the session's",
+			Differs: "after log-out the browser has a new session cookie, which opens nothing, as Express does it",
+			Options: simfarm.Options{Wrap: edited(func(r *http.Request, a *answer) {
+				for i, line := range a.header["Set-Cookie"] {
+					if rest, ok := strings.CutPrefix(line, "__Secure-farm=;"); ok && r.Method == http.MethodPost {
+						a.header["Set-Cookie"][i] = "__Secure-farm=" + rand.Text() + rand.Text() + ";" + strings.Replace(rest, "; Max-Age=0", "", 1)
+					}
+				}
+			})},
+		},
+		Variant{
 			ID: "strict-cookie-with-age", Name: "The session cookie is SameSite=Strict and expires in the browser when the session would",
 			Differs: "attributes beyond those that are asked for; the browser drops the cookie by itself after the idle time-out",
 			Options: simfarm.Options{Handoff: "claimed", Wrap: edited(func(_ *http.Request, a *answer) {
