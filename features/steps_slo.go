@@ -465,6 +465,11 @@ func (w *world) deliver(ctx context.Context, p *person, d farmspec.Delivery, c f
 	if d.ContentType != "" {
 		r.Header.Set("Content-Type", d.ContentType)
 	}
+	if form, err := url.ParseQuery(d.Body); err == nil {
+		for _, name := range []string{"SAMLRequest", "logout_token"} {
+			w.keepSecret(form.Get(name)) // a credential to log somebody out
+		}
+	}
 	w.slo.sent, w.slo.answered = d, b.Send(ctx, r)
 }
 

@@ -196,7 +196,11 @@ func (o Options) check() error {
 	if o.Servers < 1 || o.Servers > maxServers {
 		return fmt.Errorf("open farm: %d servers; want 1 to %d", o.Servers, maxServers)
 	}
-	if last := o.Port + o.Servers + 1; o.Port < 0 || last > 65535 {
+	last := o.Port + o.Servers + 1
+	if o.Participants > 0 {
+		last += 1 + o.Participants
+	}
+	if o.Port < 0 || last > 65535 {
 		return fmt.Errorf("open farm: %d servers from port %d on; ports end at 65535", o.Servers, o.Port)
 	}
 	if ip := net.ParseIP(o.Address); ip == nil || ip.To4() == nil {

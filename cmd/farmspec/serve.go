@@ -39,10 +39,15 @@ who may sign in. Names under localhost need no setting up: browsers and curl
 know them.
 
 With --store sqlite:FILE sessions survive a restart, however it came about; the
-farm's keys and users are then kept beside them in FILE.keys.`,
+farm's keys and users are then kept beside them in FILE.keys.
+
+With --participants N an identity provider and N other systems are opened too.
+Who signs in at one of them by way of the provider is signed in at all; a
+log-out at one, and the administrator's at the farm, reaches all.`,
 		Example: `  farmspec serve
   farmspec serve --servers 5 --topology split-domain --mode claimed
   farmspec serve --store sqlite:farm.db --idle 2m --admin
+  farmspec serve --participants 3             # and see a log-out reach them all
   farmspec serve --write-target farm.yaml     # then, elsewhere: farmspec run farm.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return f.serve(c) },
@@ -59,6 +64,7 @@ farm's keys and users are then kept beside them in FILE.keys.`,
 	fl.DurationVar(&f.Limits.Absolute, "absolute", 12*time.Hour, "longest life of a session")
 	fl.DurationVar(&f.Limits.HTTPIdle, "http-idle", 20*time.Minute, "idle time-out of an application's HTTP session")
 	fl.IntVar(&f.MaxSessions, "max-sessions", 0, "concurrent sessions of one user (0: no limit)")
+	fl.IntVar(&f.Participants, "participants", 0, "other systems that take part in single log-out, and an identity provider with them")
 	fl.IntVar(&f.Port, "port", 8080, "first port; the other servers and the session service follow (0: free ports)")
 	fl.StringVar(&f.Address, "listen", "127.0.0.1", "IPv4 address to listen at")
 	fl.BoolVar(&f.TLS, "tls", false, "listen with TLS, by certificates of an authority that lives as long as the farm")
@@ -153,7 +159,7 @@ func (f *serveFlags) positive() error {
 	for _, n := range []struct {
 		flag       string
 		value, min int
-	}{{"servers", f.Servers, 1}, {"max-sessions", f.MaxSessions, 0}, {"port", f.Port, 0}} {
+	}{{"servers", f.Servers, 1}, {"max-sessions", f.MaxSessions, 0}, {"participants", f.Participants, 0}, {"port", f.Port, 0}} {
 		if n.value < n.min {
 			return fmt.Errorf("--%s %d: want %d or more", n.flag, n.value, n.min)
 		}
@@ -177,6 +183,12 @@ func (f *serveFlags) print(out io.Writer, farm *simfarm.Farm, o simfarm.Options,
 		fmt.Fprintf(t, "  %s\t%s/\n", m.Name, m.URL)
 	}
 	fmt.Fprintf(t, "  session service\t%s\t(for members; described at /v1/openapi.yaml)\n", farm.ServiceURL())
+	if circle, ok := farm.Circle(); ok {
+		fmt.Fprintf(t, "  single sign-on\t%s\n", farm.Members()[0].At(circle.SignOn))
+		for _, s := range append([]farmspec.Site{circle.Provider}, circle.Participants...) {
+			fmt.Fprintf(t, "  %s\t%s/\n", s.Name, s.URL)
+		}
+	}
 	fmt.Fprintln(t)
 	fmt.Fprint(t, "  Sign in as")
 	for _, u := range o.Users {
