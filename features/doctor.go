@@ -111,6 +111,7 @@ func (d *doctor) examine(ctx context.Context) {
 	d.applications(ctx, ada)
 	d.secondUser(ctx)
 	d.slowAndOpen(ctx, ada)
+	d.account(ctx, ada)
 	d.logOutEnds(ctx, ada)
 	if d.target.Hooks.Fork != nil {
 		return // a farm that makes private ones of itself proves its hooks there
