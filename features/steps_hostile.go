@@ -427,6 +427,9 @@ func (w *world) eachRefused(ctx context.Context) error {
 func (w *world) showsNothingOfTheInside() error {
 	w.refusals++
 	for _, a := range w.hostile.answers {
+		if page := w.shownPage(a.Exchange); page != "" {
+			return &failedControl{fmt.Sprintf("%s gets %s and no error to look at", a.what, page)}
+		}
 		if shown := w.shownInside(a.Exchange); shown != "" {
 			return w.expect(false, a.Exchange, "an answer to "+a.what+" that shows nothing of the inside", "it shows "+shown)
 		}

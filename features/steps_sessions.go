@@ -979,6 +979,7 @@ func (w *world) guardedLogIn(x *farmspec.Exchange) bool {
 	fields, err := url.ParseQuery(x.RequestBody)
 	delete(fields, w.target.Login.UserField)
 	delete(fields, w.target.Login.PassField)
+	delete(fields, w.target.Carrier.Name) // which frameworks add where it travels in addresses
 	return err == nil && len(fields) > 0
 }
 
