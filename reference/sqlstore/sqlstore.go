@@ -47,7 +47,8 @@ type DB struct {
 	closing     sync.Once
 
 	create, find, load, readHTTP, list, listUser     *sql.Stmt
-	replace, addToken, closeSession, endAllHTTP      *sql.Stmt
+	replace, addToken, addCurrent                    *sql.Stmt
+	closeSession, endAllHTTP                         *sql.Stmt
 	openHTTP, saveHTTP, touchHTTP, endHTTP, lastHTTP *sql.Stmt
 	stateOf, stateOfToken, setCurrent                *sql.Stmt
 	savepoint, rollbackTo, release                   *sql.Stmt
@@ -204,7 +205,8 @@ func (db *DB) prepare() error {
 		{db.read, &db.list, sessionColumns + `ORDER BY s.authenticated_at, s.ref, h.application`},
 		{db.read, &db.listUser, sessionColumns + `WHERE s.user = ? ORDER BY s.authenticated_at, s.ref, h.application`},
 		{db.write, &db.replace, `UPDATE sessions SET previous_id = current_id, previous_ts = current_ts, current_id = ?, current_ts = ?
-			WHERE current_id = ? AND current_ts = ? AND closed_at = 0 RETURNING ref`},
+			WHERE current_id = ? AND current_ts = ? AND closed_at = 0`},
+		{db.write, &db.addCurrent, `INSERT INTO tokens (id, ref, ts) SELECT current_id, ref, current_ts FROM sessions WHERE current_id = ?`},
 		{db.write, &db.stateOf, `SELECT closed_at FROM sessions WHERE ref = ?`},
 		{db.write, &db.stateOfToken, `SELECT closed_at, current_id = ? FROM sessions WHERE ref = (SELECT ref FROM tokens WHERE id = ?)`},
 		{db.write, &db.closeSession, `UPDATE sessions SET closed_at = ?, reason = ? WHERE ref = ? AND closed_at = 0`},
@@ -246,24 +248,23 @@ func (db *DB) Create(ctx context.Context, s reference.SecuritySession) error {
 
 // Find implements reference.Store.
 func (db *DB) Find(ctx context.Context, id reference.ID) (reference.SecuritySession, error) {
-	return one(db.find.QueryContext(ctx, id[:]))
+	return one(ctx, db.find, id)
 }
 
 // Load implements reference.Store.
 func (db *DB) Load(ctx context.Context, ref reference.ID) (reference.SecuritySession, error) {
-	return one(db.load.QueryContext(ctx, ref[:]))
+	return one(ctx, db.load, ref)
 }
 
 // Replace implements reference.Store.
 func (db *DB) Replace(ctx context.Context, old, next reference.Token) error {
 	err := db.change(ctx, func(tx *sql.Tx) error {
-		var ref []byte
-		err := tx.Stmt(db.replace).QueryRow(next.ID[:], next.Timestamp, old.ID[:], old.Timestamp).Scan(&ref)
-		if err == nil {
-			_, err = tx.Stmt(db.addToken).Exec(next.ID[:], ref, next.Timestamp)
+		replaced, err := affected(tx.Stmt(db.replace).Exec(next.ID[:], next.Timestamp, old.ID[:], old.Timestamp))
+		if err != nil {
 			return err
 		}
-		if !errors.Is(err, sql.ErrNoRows) {
+		if replaced {
+			_, err = tx.Stmt(db.addCurrent).Exec(next.ID[:])
 			return err
 		}
 		var closedAt int64
@@ -484,8 +485,13 @@ func affected(res sql.Result, err error) (bool, error) {
 	return n > 0, err
 }
 
-func one(rows *sql.Rows, err error) (reference.SecuritySession, error) {
-	sessions, err := scan(rows, err)
+// one reads one session. It is not interrupted: to watch for the end of the
+// context would take two goroutines and more time than the reading.
+func one(ctx context.Context, find *sql.Stmt, by reference.ID) (reference.SecuritySession, error) {
+	if err := ctx.Err(); err != nil {
+		return reference.SecuritySession{}, said("find session", err)
+	}
+	sessions, err := scan(find.Query(by[:]))
 	if err != nil {
 		return reference.SecuritySession{}, said("find session", err)
 	}
