@@ -32,6 +32,8 @@ type LoadReport struct {
 	Intervals []LoadInterval `json:"intervals"`
 	Traffic   LoadTraffic    `json:"traffic"`
 	Truth     LoadTruth      `json:"truth"`
+	// Metrics are the farm's own numbers that changed, by name.
+	Metrics []LoadMetric `json:"metrics,omitempty"`
 	// Steps are the stages of a search for the highest rate, in the order run.
 	Steps []LoadStep `json:"steps,omitempty"`
 	// Notes say what a reader should know before trusting the numbers.
@@ -144,6 +146,16 @@ type LoadInterval struct {
 	Outcomes map[string]uint64 `json:"outcomes"`
 	Latency  LoadLatency       `json:"latency"`
 	WarmUp   bool              `json:"warm_up,omitempty"`
+}
+
+// LoadMetric is a number that the farm tells of itself, summed over its labels
+// and over the farm's parts, at instants from the start of the warm-up on.
+type LoadMetric struct {
+	Name string `json:"name"`
+	// Counter says that it only grows, and that its growth is what counts.
+	Counter bool            `json:"counter"`
+	At      []time.Duration `json:"at_ns"`
+	Values  []float64       `json:"values"`
 }
 
 // LoadTraffic is what went over the wire in the whole run: log-ins before it,

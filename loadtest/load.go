@@ -312,6 +312,11 @@ func (l *load) survey(t *farmspec.Target) error {
 		}
 		index[m.Name] = i
 	}
+	for _, address := range t.Metrics {
+		if u, err := url.Parse(address); err != nil || !l.Owned && !loopbackHost(t, u.Hostname()) {
+			return fmt.Errorf("metrics at %s are not on this machine", address)
+		}
+	}
 	everywhere := func(holder, path, marker string, echo bool) (page, error) {
 		p := page{marker: []byte(marker), echo: echo, holder: index[holder]}
 		if _, ok := index[holder]; !ok || marker == "" {
@@ -361,7 +366,11 @@ func Loopback(t *farmspec.Target, m farmspec.Member) bool {
 	if err != nil {
 		return false
 	}
-	host := strings.ToLower(u.Hostname())
+	return loopbackHost(t, u.Hostname())
+}
+
+func loopbackHost(t *farmspec.Target, host string) bool {
+	host = strings.ToLower(host)
 	for name, ip := range t.Resolve {
 		if strings.EqualFold(name, host) {
 			return isLoopback(ip)
@@ -504,6 +513,7 @@ func (l *load) fill(r *farmspec.LoadReport, t *tally, p Pace) {
 	r.Plan.Pacer = p.Text
 	r.Run.Started = t.started
 	t.report(r, t.until)
+	r.Metrics = t.farm
 	if r.Outcomes[farmspec.LoadAccepted] == 0 {
 		l.note("Nothing was served in the time that counts.")
 	}
@@ -698,6 +708,7 @@ func (l *load) stage(ctx context.Context, p Pace, name string, results vegeta.En
 	watch := context.AfterFunc(ctx, func() { brokenOff.Store(int64(max(1, time.Since(t.started)))) })
 	defer watch()
 
+	farm := l.watchFarm(views, t.started, t.every)
 	gathering, gathered := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gathered)
@@ -709,6 +720,7 @@ func (l *load) stage(ctx context.Context, p Pace, name string, results vegeta.En
 	}
 	close(gathering)
 	<-gathered
+	t.farm = farm.end(l)
 	if t.resultErr != nil {
 		return nil, fmt.Errorf("write results: %w", t.resultErr)
 	}
@@ -969,6 +981,9 @@ func judgeTruth(t *farmspec.LoadTruth, rotates bool) {
 		t.Verdict, t.Reason = farmspec.Inconclusive, "The history could not be judged as a whole: "+t.Violations[0].Text+"."
 	case !rotates:
 		t.Verdict, t.Reason = farmspec.Pass, fmt.Sprintf("%d answers, none wrong. The farm's tokens do not rotate, so none is ever spent.", t.Accepted+t.HonestRefusals)
+		if t.Probes > 0 {
+			t.Reason += fmt.Sprintf(" All %d closed tokens were refused.", t.Probes)
+		}
 	default:
 		t.Verdict = farmspec.Pass
 		t.Reason = fmt.Sprintf("%d answers and the history of %d sessions show nothing wrong. All %d spent or closed tokens were refused: with 95 %% confidence fewer than one in %.0f is accepted.",

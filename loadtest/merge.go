@@ -69,6 +69,9 @@ func merge(reports []*farmspec.LoadReport) (*farmspec.LoadReport, error) {
 		t.Requests, t.Connections, t.BytesOut, t.BytesIn, t.CPU = t.Requests+u.Requests, t.Connections+u.Connections, t.BytesOut+u.BytesOut, t.BytesIn+u.BytesIn, t.CPU+u.CPU
 		addTruth(&m.Truth, &r.Truth)
 		m.Notes = append(m.Notes, r.Notes...)
+		if m.Metrics == nil {
+			m.Metrics = r.Metrics // every shard has asked the same farm
+		}
 	}
 	m.Run.Took = lastEnd.Sub(m.Run.Started)
 	slices.Sort(m.Plan.Shards)

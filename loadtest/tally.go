@@ -84,6 +84,7 @@ type tally struct {
 	members       []member
 	results       vegeta.Encoder // nil: none
 	started       time.Time
+	farm          []farmspec.LoadMetric // the farm's own numbers
 
 	mu  sync.Mutex
 	new []record

@@ -32,6 +32,7 @@ type (
 		pageHead
 		Facts        []pageFact
 		Charts       []chart
+		Farm         []chart // the farm's own numbers
 		Incomplete   string
 		ExitMeaning  string
 		OutcomeNames []string
@@ -304,10 +305,52 @@ func loadCharts(r *farmspec.LoadReport) []chart {
 	return []chart{newChart(latency), newChart(curve), newChart(rates), newChart(outcomes)}
 }
 
+// farmCharts draws the farm's own numbers, each in a chart of its own: counters
+// by their growth per second.
+func farmCharts(r *farmspec.LoadReport) (charts []chart) {
+	for i, m := range r.Metrics {
+		d := drawing{id: fmt.Sprintf("farm-%d", i), title: m.Name, xLabel: atSecond, xTickLabel: atSecond, value: quantity}
+		var values []float64
+		for n := range m.Values {
+			v, at := m.Values[n], m.At[n]
+			if m.Counter {
+				if n == 0 {
+					continue
+				}
+				took := (at - m.At[n-1]).Seconds()
+				if v -= m.Values[n-1]; v < 0 || took <= 0 {
+					v = math.NaN() // the part that counts has begun anew
+				} else {
+					v /= took
+				}
+			}
+			d.x, values = append(d.x, at.Seconds()), append(values, v)
+		}
+		if m.Counter {
+			d.intro, d.value = "per second", func(v float64) string { return quantity(v) + "/s" }
+		}
+		if len(d.x) > 0 {
+			d.xTicks = timeTicks(d.x[len(d.x)-1])
+		}
+		d.lines = []series{{name: m.Name, values: values}}
+		charts = append(charts, newChart(d))
+	}
+	return charts
+}
+
+// quantity shows a number of any size in few letters.
+func quantity(v float64) string {
+	unit := 0
+	for ; math.Abs(v) >= 10_000 && unit < 4; unit++ {
+		v /= 1000
+	}
+	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.2f", v), "0"), ".") + []string{"", "k", "M", "G", "T"}[unit]
+}
+
 // loadPage renders load.html: static, self-contained and without network.
 func loadPage(r *farmspec.LoadReport) ([]byte, error) {
 	d := loadData{LoadReport: r, pageHead: newPageHead("Load on "+r.Target.Name, loadStyle, loadScript),
-		Charts: loadCharts(r), ExitMeaning: exitMeaning(r.Exit), OutcomeNames: outcomesOf(r)}
+		Charts: loadCharts(r), Farm: farmCharts(r), ExitMeaning: exitMeaning(r.Exit), OutcomeNames: outcomesOf(r)}
 	if !r.Run.Complete {
 		d.Incomplete = cmp.Or(oneLine(r.Run.Why), "it ended early")
 	}

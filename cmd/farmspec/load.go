@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -121,12 +123,21 @@ func (f *loadFlags) run(c *cobra.Command, args []string) error {
 			return err
 		}
 		farm.Servers, farm.Database, farm.TLS, farm.Unobserved, farm.Version = f.servers, f.store, f.tls, true, version()
-		targets, closeAll, err := open(ctx, []simfarm.Options{farm})
+		var numbers simfarm.Metrics
+		targets, closeAll, err := open(ctx, []simfarm.Options{numbers.Watch(farm)})
 		if err != nil {
 			return openFailed(err, farm)
 		}
 		defer closeAll()
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return openFailed(err, farm)
+		}
+		tells := &http.Server{Handler: &numbers, ReadHeaderTimeout: time.Second}
+		defer tells.Close()
+		go func() { _ = tells.Serve(listener) }() // until it is closed
 		f.Target = targets[0]
+		f.Target.Metrics = []string{"http://" + listener.Addr().String() + "/metrics"}
 	}
 	f.Command = strings.Join(append([]string{"farmspec"}, os.Args[1:]...), " ")
 	f.Version, f.Commit = build()
