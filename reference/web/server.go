@@ -286,6 +286,9 @@ var (
 	seeLocation = []byte("See the Location header.\n")
 )
 
+// visits lends each request its memory; nothing keeps a visit beyond it.
+var visits = sync.Pool{New: func() any { return new(visit) }}
+
 // ServeHTTP answers a browser, or another member.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
@@ -297,7 +300,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h["Strict-Transport-Security"] = onlyTLS
 	}
 
-	v := &visit{Server: s, w: w, r: r, ctx: r.Context()}
+	v := visits.Get().(*visit)
+	defer visits.Put(v)
+	*v = visit{Server: s, w: w, r: r, ctx: r.Context()}
 	if trace := traceOf(r.Header); trace != "" {
 		v.ctx = reference.WithTrace(v.ctx, trace)
 	}
