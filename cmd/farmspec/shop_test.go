@@ -42,6 +42,8 @@ type shop struct {
 	mu     sync.Mutex
 	stores []map[string]*shopSession // one for each member; the same one where they share
 	ahead  time.Duration
+
+	passwords map[string]string // of users who changed theirs
 }
 
 type shopSession struct {
@@ -150,7 +152,9 @@ func (s *shop) member(n int) http.Handler {
 	}
 	read := []string{http.MethodGet, http.MethodHead}
 	write := append([]string{http.MethodPost}, read...)
-	echo := func(in *shopSession) string { return "<p>Signed in as " + html.EscapeString(in.user) + "</p>" }
+	echo := func(in *shopSession) string {
+		return "<p>Signed in as " + html.EscapeString(in.user) + `</p><p><a href="/logout">Log out</a></p>`
+	}
 
 	mux.HandleFunc("/about", func(w http.ResponseWriter, _ *http.Request) { show(w, http.StatusOK, "About the shop", "") })
 	mux.HandleFunc("/login", func(w http.ResponseWriter, r *http.Request) {
@@ -173,7 +177,7 @@ func (s *shop) member(n int) http.Handler {
 		user := r.PostFormValue("username")
 		guard, err := r.Cookie("shop-form")
 		_, notNumber := strconv.Atoi(strings.TrimPrefix(user, "user"))
-		if err != nil || guard.Value == "" || guard.Value != r.PostFormValue("csrf") || r.PostFormValue("password") != shopPassword ||
+		if err != nil || guard.Value == "" || guard.Value != r.PostFormValue("csrf") || r.PostFormValue("password") != cmp.Or(s.passwords[user], shopPassword) ||
 			!strings.HasPrefix(user, "user") || notNumber != nil {
 			form(http.StatusForbidden, "Try again")
 			return
