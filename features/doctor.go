@@ -120,6 +120,7 @@ func (d *doctor) examine(ctx context.Context) {
 	d.service(ctx)
 	d.database(ctx)
 	d.admin(ctx)
+	d.logs(ctx)
 	d.processes(ctx)
 	d.clock(ctx)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -195,6 +196,25 @@ func (d *doctor) admin(ctx context.Context) {
 		d.odd("hooks.admin", "see that it ends what the farm reads; the scenarios will say so", "the administrator ended %s, who is still served", what)
 	default:
 		d.fine("hooks.admin", "the administrator ends %s", what)
+	}
+}
+
+// logs reads what parts have written, which is something by now.
+func (d *doctor) logs(ctx context.Context) {
+	if d.hooks.Logs == nil {
+		return
+	}
+	all, err := d.hooks.Logs.Read(ctx)
+	if err != nil {
+		d.ill("hooks.logs", askItself, "%v", err)
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if all[name] == "" {
+			d.odd("hooks.logs."+name, "see that it prints the log", "the log of %s is empty", name)
+			continue
+		}
+		d.fine("hooks.logs."+name, "the log of %s has %d bytes", name, len(all[name]))
 	}
 }
 

@@ -153,3 +153,45 @@ func TestWriteScenarios(t *testing.T) {
 		t.Errorf("%d scenarios on %d targets, want %d on %d", len(back), len(back[0].Cases), len(fixtureScenarios), len(fixtureTargets))
 	}
 }
+
+// Who waits shows in the live line, and once a minute on a plain file.
+func TestProgressShowsWaits(t *testing.T) {
+	start := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	waits := []farmspec.Wait{
+		{CaseID: farmspec.CaseID{Scenario: "timeout.just-inside"}, Until: start.Add(30 * time.Minute)},
+		{CaseID: farmspec.CaseID{Scenario: "timeout.just-outside"}, Until: start.Add(31 * time.Minute)},
+	}
+	for _, tc := range []struct {
+		t          Terminal
+		want, miss []string
+	}{
+		{Terminal{}, []string{"0 of 20: 2 wait, the last of them 31m0s\n", "0 of 20: timeout.just-outside waits 29m50s\n"}, []string{"29m55s", "\r"}},
+		{Terminal{TTY: true}, []string{"0/20", "2 wait, the last of them 31m0s", "2 wait, the last of them 29m55s", "timeout.just-outside waits 29m50s"}, []string{"left"}},
+	} {
+		now := start
+		tc.t.Now = func() time.Time { return now }
+		var b bytes.Buffer
+		p := NewProgress(&b, tc.t)
+		p.Planned(20, nil)
+		p.Waiting(waits)
+		now = now.Add(65 * time.Second)
+		if !tc.t.TTY {
+			now = now.Add(-10 * time.Second) // within the minute a plain file is told nothing
+		}
+		p.Waiting(waits)
+		now = start.Add(70 * time.Second)
+		p.Waiting(waits[1:])
+		p.Waiting(nil)
+		p.Close()
+		for _, want := range tc.want {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("nothing says %q in %q", want, b.String())
+			}
+		}
+		for _, miss := range tc.miss {
+			if strings.Contains(b.String(), miss) {
+				t.Errorf("%q is in %q", miss, b.String())
+			}
+		}
+	}
+}

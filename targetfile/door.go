@@ -160,8 +160,15 @@ type problem struct {
 // wordNoHook is the error of a control that cannot do what it is asked.
 const wordNoHook = "no-hook"
 
+// plainText is an answer that is no JSON.
+type plainText string
+
 func (d *door) read(action string, answer []byte, out any) error {
-	if out == nil {
+	switch out := out.(type) {
+	case nil:
+		return nil
+	case *plainText:
+		*out = plainText(answer)
 		return nil
 	}
 	if err := json.Unmarshal(answer, out); err != nil {

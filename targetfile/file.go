@@ -179,6 +179,7 @@ type Hooks struct {
 	Service    Service            `yaml:"service" doc:"The session management web service, where it speaks the interface of reference/web/openapi.yaml."`
 	Admin      Admin              `yaml:"admin" doc:"What an administrator does: url and credential of a service that speaks the interface of reference/web/openapi.yaml, or a line for each thing he is able to do."`
 	Database   Database           `yaml:"database" doc:"A look into the common session database, by a query for example."`
+	Logs       map[string]string  `yaml:"logs" doc:"What prints the log of each part, or its last 16 MB, by the part's name: farmspec looks for tokens and passwords in it."`
 	Keys       Keys               `yaml:"keys" doc:"What holds the keys that seal session tokens."`
 }
 

@@ -66,6 +66,10 @@ func (s *Source) hooks(dir string) {
 			"rows": h.Database.Rows, "set_token": h.Database.SetToken, "remove": h.Database.Remove, "fail_next": h.Database.FailNext})
 		t.Hooks.Database = database{way, h.Database}
 	}
+	if len(h.Logs) > 0 {
+		s.lines("hooks.logs", h.Logs)
+		t.Hooks.Logs = logs{way, h.Logs}
+	}
 	if h.Keys.Open != "" {
 		s.lines("hooks.keys", map[string]string{"open": h.Keys.Open, "seal": h.Keys.Seal, "seal_foreign": h.Keys.SealForeign, "rotate": h.Keys.Rotate})
 		t.Hooks.Keys = keys{way, h.Keys}
@@ -399,6 +403,24 @@ func (b database) FailNext(ctx context.Context, trace string) error {
 		return fmt.Errorf("fail the next write: %w", err)
 	}
 	return nil
+}
+
+// logs reads what parts have written.
+type logs struct {
+	*door
+	parts map[string]string
+}
+
+func (l logs) Read(ctx context.Context) (map[string]string, error) {
+	all := map[string]string{}
+	for name, line := range l.parts {
+		var text plainText
+		if err := l.do(ctx, line, nil, &text); err != nil {
+			return nil, fmt.Errorf("read the log of %s: %w", name, err)
+		}
+		all[name] = string(text)
+	}
+	return all, nil
 }
 
 // keys opens and seals. The interface has no context for these; actionTime

@@ -149,6 +149,17 @@ func (stillClock) Now(context.Context) (time.Time, error)            { return ti
 func (stillClock) Advance(context.Context, time.Duration) error      { return nil }
 func (stillClock) Skew(context.Context, string, time.Duration) error { return farmspec.ErrNoHook }
 
+func TestLogsAreRead(t *testing.T) {
+	h := withHooks(t, t.TempDir(), "  logs: {one: 'echo first; echo second', two: 'exit 1'}\n").Hooks.Logs
+	if _, err := h.Read(t.Context()); err == nil || !strings.Contains(err.Error(), "read the log of two: run the command") {
+		t.Errorf("a log that cannot be read: %v", err)
+	}
+	h = withHooks(t, t.TempDir(), "  logs: {one: 'echo first; echo second'}\n").Hooks.Logs
+	if all, err := h.Read(t.Context()); err != nil || all["one"] != "first\nsecond\n" {
+		t.Errorf("read %q, %v", all, err)
+	}
+}
+
 func TestFaultsOfHooks(t *testing.T) {
 	for _, tc := range []struct{ hooks, want string }{
 		{"service: {url: nowhere, credentials: {one: text:a, two: text:b}}", "hooks.service.url is no address of a service"},

@@ -104,7 +104,7 @@ func TestWaitingInRealTime(t *testing.T) {
 					passed++
 				}
 			}
-			if waited.most < plan.AtOnce {
+			if waited.most < plan.AtOnce-4 { // some find that the farm does not offer what they are about, and do not wait
 				t.Errorf("%d waited at once, and %d were planned", waited.most, plan.AtOnce)
 			}
 			if took > sum/3 {
