@@ -46,6 +46,7 @@ Feature: A log-out reaches every system that takes part
         | the provider  |
         | participant 1 |
         | participant 2 |
+        | participant 3 |
 
     @slo.local-log-in @AJ-6.2 @level:G @needs:federation @feature:single-log-out @feature:log-out @fault:M743
     Scenario: The log-out of a session that others have no part in leaves them alone

@@ -149,7 +149,7 @@ func (w *world) follow(ctx context.Context, p *person, visit *farmspec.Visit) (*
 }
 
 // onTheWay says what a page on the way through the provider asks for: "log-in",
-// "answer" (to be carried to a participant), "start", or nothing.
+// "answer" (or another message, to be carried to a party), "start", or nothing.
 func (w *world) onTheWay(x *farmspec.Exchange) (string, error) {
 	if x.Err != nil {
 		return "", x.Err
@@ -157,9 +157,9 @@ func (w *world) onTheWay(x *farmspec.Exchange) (string, error) {
 	c := w.circle()
 	for _, f := range farmspec.Forms(x) {
 		switch {
-		case f.Has("SAMLResponse"):
+		case f.Has("SAMLResponse"), f.Has("SAMLRequest"):
 			for _, field := range f.Fields {
-				if field.Name == "SAMLResponse" {
+				if field.Name != "RelayState" {
 					w.keepSecret(field.Value) // whoever has it first is signed in
 				}
 			}
@@ -298,11 +298,28 @@ func (w *world) logsOutAtParty(ctx context.Context, name, words string) error {
 	if err == nil {
 		visit, err = p.browser.Submit(ctx, visit, s.Logout.Form, nil)
 	}
+	if err == nil {
+		err = w.carry(ctx, p, visit)
+	}
 	if err != nil {
 		return &failedControl{fmt.Sprintf("%s cannot log out at %s: %v", name, words, err)}
 	}
-	w.slo.said = visit.Final()
 	return ctx.Err()
+}
+
+// carry takes messages from party to party, where they go by way of the
+// browser, and does nothing else that a page may ask for.
+func (w *world) carry(ctx context.Context, p *person, visit *farmspec.Visit) error {
+	for range 6 {
+		kind, err := w.onTheWay(visit.Final())
+		if err != nil || kind != "answer" {
+			return err
+		}
+		if visit, err = p.browser.Submit(ctx, visit, "", nil); err != nil {
+			return err
+		}
+	}
+	return errors.New("there is no end of messages between the parties")
 }
 
 func (w *world) adminLogsOut(ctx context.Context, name string) error {

@@ -22,7 +22,8 @@ import (
 // federation is the circle of single sign-on around a farm: an identity
 // provider and other participants, each a process with a host of its own.
 // Every third participant is told of log-outs by OpenID Connect, the others by
-// SAML; every other one begins its own users' log-outs on the front channel.
+// SAML; the first of three begins its own users' log-outs by redirect, the third
+// by form, the second server to server.
 type federation struct {
 	f        *Farm
 	provider *party
@@ -66,9 +67,7 @@ func newFederation(f *Farm) (*federation, error) {
 	c.provider.process = &process{name: providerProcess, fresh: c.freshProvider}
 	for i := range f.o.Participants {
 		p := &party{name: fmt.Sprintf("participant-%d", i+1), openID: i%3 == 2}
-		if i%2 == 0 {
-			p.front = saml.Redirect
-		}
+		p.front = []saml.Binding{saml.Redirect, "", saml.Post}[i%3]
 		p.process = &process{name: p.name, fresh: func(alive func() bool) (http.Handler, error) { return c.freshSite(p, alive) }}
 		c.sites = append(c.sites, p)
 	}
@@ -159,9 +158,7 @@ func (c *federation) federate(local web.Service, tickets *web.Tickets, rt http.R
 	}
 	o.Participant.Memory = c.memory
 	o.Receiver = c.receiver(&c.farm, c.memory)
-	if c.f.o.FrontChannel {
-		o.Front = saml.Redirect
-	}
+	o.FrontChannel = c.f.o.FrontChannel
 	if c.f.o.Wrap.Federated != nil {
 		c.f.o.Wrap.Federated(&o)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,10 +46,10 @@ type FederatedOptions struct {
 	Participant saml.ParticipantOptions
 	// Receiver takes log-out tokens. Nil refuses them all.
 	Receiver *oidc.Receiver
-	// Front is the front channel's binding over which a user's log-out goes to
-	// the provider. Empty is the back channel. An administrator has no browser
-	// of the user's, so his always goes over the back channel.
-	Front saml.Binding
+	// FrontChannel sends a user's log-out to the provider by redirect, with his
+	// browser. What is ended without one, as by an administrator, always goes
+	// over the back channel.
+	FrontChannel bool
 }
 
 // Federated is a service that takes part in single log-out (AS Java, workflow,
@@ -145,7 +146,7 @@ func (f *Federated) within(ctx context.Context, g reference.Grant, err error) (r
 
 // Logout implements reference.Sessions: everywhere, on the back channel.
 func (f *Federated) Logout(ctx context.Context, r reference.Presented) error {
-	_, err := f.signOut(ctx, r, "")
+	_, err := f.signOut(ctx, r, false)
 	return err
 }
 
@@ -156,10 +157,10 @@ func (f *Federated) SignIn(_ context.Context, at, relay string) (string, error) 
 
 // SignOut implements Federation.
 func (f *Federated) SignOut(ctx context.Context, r reference.Presented) (Farewell, error) {
-	return f.signOut(ctx, r, f.o.Front)
+	return f.signOut(ctx, r, f.o.FrontChannel)
 }
 
-func (f *Federated) signOut(ctx context.Context, r reference.Presented, front saml.Binding) (Farewell, error) {
+func (f *Federated) signOut(ctx context.Context, r reference.Presented, front bool) (Farewell, error) {
 	g, err := f.Verify(ctx, r)
 	if err == nil {
 		err = f.Service.Logout(ctx, r)
@@ -168,8 +169,8 @@ func (f *Federated) signOut(ctx context.Context, r reference.Presented, front sa
 		return Farewell{}, err
 	}
 	ref := g.Session.String()
-	if front != "" {
-		w, err := f.p.SignOutBy(front, ref, saml.ByUser)
+	if front {
+		w, err := f.p.SignOutBy(saml.Redirect, ref, saml.ByUser)
 		if err == nil {
 			return Farewell{Location: w.URL}, nil
 		}
@@ -200,7 +201,46 @@ func (f *Federated) Terminate(ctx context.Context, sel reference.Selection) (int
 	if err != nil {
 		return n, err
 	}
-	return n, f.spread(ctx, refs)
+	return n, f.spread(ctx, refs, saml.ByAdmin)
+}
+
+// EndOwn implements reference.Sessions: to end one's other sessions is a
+// log-out as well. How far it has come elsewhere shows in the journal alone.
+func (f *Federated) EndOwn(ctx context.Context, c reference.Confirmed, which reference.ID) (n int, err error) {
+	err = f.ending(ctx, c.Session, func() error {
+		n, err = f.Service.EndOwn(ctx, c, which)
+		return err
+	})
+	return n, err
+}
+
+// ChangePassword implements reference.Sessions, and is like EndOwn.
+func (f *Federated) ChangePassword(ctx context.Context, c reference.Confirmed, next string, endOthers bool) error {
+	return f.ending(ctx, c.Session, func() error { return f.Service.ChangePassword(ctx, c, next, endOthers) })
+}
+
+// ending tells the provider which of a user's sessions an act of his has ended.
+func (f *Federated) ending(ctx context.Context, session reference.ID, act func() error) error {
+	before, err := f.Service.Own(ctx, session)
+	if err != nil || len(before) == 0 {
+		return act() // which says what is wrong
+	}
+	refs, err := f.selected(ctx, reference.Selection{User: before[0].User})
+	if err != nil {
+		return err
+	}
+	failed := act()
+	after, err := f.Service.List(ctx, before[0].User)
+	if err != nil {
+		return errors.Join(failed, err)
+	}
+	for i := range after {
+		if after[i].Open() {
+			refs = slices.DeleteFunc(refs, func(ref string) bool { return ref == after[i].Ref.String() })
+		}
+	}
+	_ = f.spread(ctx, refs, saml.ByUser)
+	return failed
 }
 
 // DisableUser implements Admin. Who has not confirmed the log-out shows in the
@@ -213,7 +253,7 @@ func (f *Federated) DisableUser(ctx context.Context, user string) error {
 	if err := f.Service.DisableUser(ctx, user); err != nil {
 		return err
 	}
-	_ = f.spread(ctx, refs)
+	_ = f.spread(ctx, refs, saml.ByAdmin)
 	return nil
 }
 
@@ -244,9 +284,8 @@ func (f *Federated) selected(ctx context.Context, sel reference.Selection) ([]st
 	return refs, nil
 }
 
-// spread tells the provider that sessions have been ended by an administrator,
-// a few at a time.
-func (f *Federated) spread(ctx context.Context, refs []string) error {
+// spread tells the provider that sessions have been ended, a few at a time.
+func (f *Federated) spread(ctx context.Context, refs []string, why saml.Reason) error {
 	ctx = context.WithoutCancel(ctx)
 	const few = 8
 	errs := make([]error, len(refs))
@@ -256,7 +295,7 @@ func (f *Federated) spread(ctx context.Context, refs []string) error {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			if err := f.p.SignOut(ctx, ref, saml.ByAdmin); !errors.Is(err, saml.ErrUnknownSession) {
+			if err := f.p.SignOut(ctx, ref, why); !errors.Is(err, saml.ErrUnknownSession) {
 				errs[i] = err
 			}
 		})
