@@ -225,7 +225,8 @@ func TestTwoHandles(t *testing.T) {
 }
 
 // What a process has acknowledged before it is killed is there afterwards
-// (WF-4.4), and what it has closed stays closed.
+// (WF-4.4), several callers sharing commits included, and what it has closed
+// stays closed.
 func TestKill(t *testing.T) {
 	if path := os.Getenv("SQLSTORE_TEST_KILL"); path != "" {
 		rotateForever(path)
@@ -244,63 +245,81 @@ func TestKill(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	last := -1
+	var last [killed]int
+	total := 0
 	for lines := bufio.NewScanner(out); lines.Scan(); {
-		var n int
-		if _, err := fmt.Sscanf(lines.Text(), "acknowledged %d", &n); err != nil {
+		var n byte
+		var i int
+		if _, err := fmt.Sscanf(lines.Text(), "acknowledged %d of %d", &i, &n); err != nil || n >= killed {
 			continue
 		}
-		if last = n; n == 40 {
+		last[n] = i
+		if total++; total == 40*killed {
 			if err := cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	_ = cmd.Wait()
-	if last < 40 {
-		t.Fatalf("the process ended after %d rotations", last)
+	if total < 40*killed {
+		t.Fatalf("the process ended after %d rotations", total)
 	}
 	db := mustOpen(t, path)
-	s, err := db.Load(t.Context(), session(1).Ref)
-	if err != nil {
-		t.Fatal(err)
+	for n := range byte(killed) {
+		s, err := db.Load(t.Context(), session(n).Ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Current != rotated(n, last[n]) && s.Previous != rotated(n, last[n]) {
+			t.Errorf("after the kill neither the current token of session %d nor its predecessor is number %d, which was acknowledged", n, last[n])
+		}
+		if err := db.Replace(t.Context(), session(n).Current, rotated(n, -1)); !errors.Is(err, reference.ErrSpent) {
+			t.Errorf("Replace of a token spent before the kill = %v, want ErrSpent (F19)", err)
+		}
+		if err := db.Replace(t.Context(), s.Current, rotated(n, -1)); err != nil {
+			t.Errorf("Replace of the current token after the kill = %v", err)
+		}
 	}
-	if s.Current != rotated(last) && s.Previous != rotated(last) {
-		t.Errorf("after the kill neither the current token nor its predecessor is number %d, which was acknowledged", last)
-	}
-	if err := db.Replace(t.Context(), rotated(last-2), rotated(-1)); !errors.Is(err, reference.ErrSpent) {
-		t.Errorf("Replace of a token spent before the kill = %v, want ErrSpent (F19)", err)
-	}
-	if err := db.Replace(t.Context(), s.Current, rotated(-1)); err != nil {
-		t.Errorf("Replace of the current token after the kill = %v", err)
-	}
-	if closed, err := db.Load(t.Context(), session(2).Ref); err != nil || closed.Open() {
+	if closed, err := db.Load(t.Context(), session(killed).Ref); err != nil || closed.Open() {
 		t.Errorf("a session closed before the kill is open: %v, %v", closed.Open(), err)
 	}
 }
 
+// killed is how many sessions are rotated until the process is killed.
+const killed = 8
+
 func rotateForever(path string) {
 	ctx := context.Background()
 	db, err := sqlstore.Open(path)
-	for n := byte(1); n <= 2 && err == nil; n++ {
+	for n := byte(0); n <= killed && err == nil; n++ {
 		err = db.Create(ctx, session(n))
 	}
 	if err == nil {
-		_, err = db.CloseSession(ctx, session(2).Ref, reference.ByLogout, 1500)
+		_, err = db.CloseSession(ctx, session(killed).Ref, reference.ByLogout, 1500)
 	}
-	current := session(1).Current
-	for i := 0; err == nil; i++ {
-		if err = db.Replace(ctx, current, rotated(i)); err == nil {
-			current = rotated(i)
-			fmt.Println("acknowledged", i)
+	if err == nil {
+		failed := make(chan error)
+		for n := range byte(killed) {
+			go func() {
+				current := session(n).Current
+				for i := 0; ; i++ {
+					if err := db.Replace(ctx, current, rotated(n, i)); err != nil {
+						failed <- err
+						return
+					}
+					current = rotated(n, i)
+					fmt.Printf("acknowledged %d of %d\n", i, n)
+				}
+			}()
 		}
+		err = <-failed
 	}
 	fmt.Println(err)
 	os.Exit(1)
 }
 
-func rotated(i int) reference.Token {
-	return reference.Token{ID: reference.ID{3, byte(i >> 16), byte(i >> 8), byte(i)}, Timestamp: 2000}
+func rotated(session byte, i int) reference.Token {
+	return reference.Token{ID: reference.ID{3, session, byte(i >> 16), byte(i >> 8), byte(i)}, Timestamp: 2000}
 }
 
 func session(n byte) reference.SecuritySession {
