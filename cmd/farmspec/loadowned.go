@@ -46,9 +46,9 @@ func owned(t *farmspec.Target, flag bool) (bool, error) {
 	case !flag:
 		return false, usageError(fmt.Errorf("%s is not on this machine: load it only if you are allowed to, and say so with --i-own-this-target", strings.Join(foreign, ", ")))
 	}
-	known = append(known, foreign...)
-	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(strings.Join(known, "\n")+"\n"), 0o600)); err != nil {
-		return false, usageError(fmt.Errorf("remember the hosts that may be loaded: %w", err))
+	// In a container there may be no place to remember it; the flag is there then.
+	if os.MkdirAll(filepath.Dir(path), 0o700) == nil {
+		_ = os.WriteFile(path, []byte(strings.Join(append(known, foreign...), "\n")+"\n"), 0o600)
 	}
 	return true, nil
 }
