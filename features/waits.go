@@ -125,6 +125,8 @@ var lapses = []struct {
 		return longestAppIdle(t) + marginOf(t, longestAppIdle(t))
 	}},
 	{regexp.MustCompile(`^\w+ goes on visiting pages until almost the absolute lifetime is over$`), func(t *farmspec.Target) time.Duration { return t.Limits.Absolute }},
+	{regexp.MustCompile(`^\w+ goes on visiting pages until almost the provider's session is over$`), providerLife},
+	{regexp.MustCompile(`^the provider's session is over$`), func(t *farmspec.Target) time.Duration { return 2 * marginOf(t, providerLife(t)) }},
 	{regexp.MustCompile(`^\w+ goes on visiting pages until AAL\d's overall limit has passed$`), func(t *farmspec.Target) time.Duration {
 		return overallOf(t, string(farmspec.AAL1))
 	}},
@@ -161,6 +163,14 @@ func afterGrace(t *farmspec.Target) time.Duration {
 		return 0
 	}
 	return t.Grace + max(time.Second, t.Limits.Tolerance)
+}
+
+// providerLife is how long the provider's sessions are documented to last.
+func providerLife(t *farmspec.Target) time.Duration {
+	if t.Hooks.Federation == nil {
+		return 0
+	}
+	return t.Hooks.Federation.Circle().Lifetime
 }
 
 func longestAppIdle(t *farmspec.Target) time.Duration {

@@ -70,7 +70,7 @@ func TestDoctorFindsWrongLines(t *testing.T) {
 		{"log-out elsewhere", "path: /logout", "path: /bye", "path: /bye", []string{"the log-out at server-", "cannot be made"}},
 		{"a log-out that is none", "path: /logout", "path: /cart", "logout:", []string{"the same browser is still served"}},
 		{"rotation that is none", "limits:", "rotation: {policy: strict}\nlimits:", "rotation:", []string{"did not change the value of shop"}},
-		{"clock's command", "advance: POST " + s.Control, "advance: POST " + nobody, "advance: POST", []string{"advance the clock: post:"}},
+		{"clock's command", "advance: POST " + s.Control, "advance: POST " + nobody, "advance: POST", []string{"advance the clock: post to 127.0.0.1:"}},
 		{"clock that stands", "advance: POST " + s.Control + "/advance?seconds={seconds}", "advance: true {seconds}", "", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
