@@ -537,14 +537,17 @@ func alterations(s string, n int) []string {
 	return out
 }
 
-// like draws a text of the same length from the same alphabet.
+// like draws a text of the same length from the same alphabet: one that the
+// farm might have made, as far as its characters tell.
 func (w *world) like(s string) string {
-	alphabet := "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-	for _, narrower := range []string{"0123456789", "0123456789abcdef"} {
-		if strings.Trim(s, narrower) == "" {
-			alphabet = narrower
-			break
+	alphabet := ""
+	for _, part := range []string{"0123456789", "abcdef", "ghijklmnopqrstuvwxyz", "ABCDEF", "GHIJKLMNOPQRSTUVWXYZ", "-", "_"} {
+		if strings.ContainsAny(s, part) {
+			alphabet += part
 		}
+	}
+	if alphabet == "" {
+		alphabet = "0123456789"
 	}
 	b := make([]byte, len(s))
 	for i := range b {
