@@ -161,7 +161,7 @@ func (s *shop) member(n int) http.Handler {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		next := r.FormValue("next")
-		if !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") {
+		if !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || strings.ContainsAny(next, "\\\t\r\n") {
 			next = "/account"
 		}
 		form := func(status int, title string) {
@@ -227,7 +227,10 @@ func (s *shop) member(n int) http.Handler {
 			http.Redirect(w, r, "/about", http.StatusSeeOther)
 		}
 	})
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Referrer-Policy", "same-origin")
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // file writes the target file of the shop and returns its path. Lines that
