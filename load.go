@@ -167,6 +167,10 @@ type LoadTraffic struct {
 	BytesIn     uint64 `json:"bytes_in"`
 	// CPU is what this process spent, the farm included where it runs within.
 	CPU time.Duration `json:"cpu_ns"`
+	// LoadCPU and LoadRequests are the part of the time when arrivals were due:
+	// without the log-ins before and the check of the history afterwards.
+	LoadCPU      time.Duration `json:"load_cpu_ns"`
+	LoadRequests uint64        `json:"load_requests"`
 }
 
 // LoadTruth is the conformance under load: a verdict of its own, whatever the

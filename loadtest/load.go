@@ -474,6 +474,7 @@ func (l *load) run(ctx context.Context) (*farmspec.LoadReport, error) {
 		return nil, err
 	}
 	stop := l.sacrifice(ctx)
+	before, sent := cpuTime(), l.wire.traffic().requests.Load()
 	if l.Search != nil {
 		err = l.search(ctx, r)
 	} else {
@@ -482,6 +483,7 @@ func (l *load) run(ctx context.Context) (*farmspec.LoadReport, error) {
 			l.fill(r, t, l.Pace)
 		}
 	}
+	loadCPU, loadRequests := cpuTime()-before, l.wire.traffic().requests.Load()-sent
 	stop()
 	if err != nil {
 		return nil, err
@@ -491,7 +493,8 @@ func (l *load) run(ctx context.Context) (*farmspec.LoadReport, error) {
 		r.Run.Complete, r.Run.Why = false, "interrupted"
 	}
 	tr := l.wire.traffic()
-	r.Traffic = farmspec.LoadTraffic{Requests: tr.requests.Load(), Connections: tr.connections.Load(), BytesOut: tr.out.Load(), BytesIn: tr.in.Load(), CPU: cpuTime() - cpu}
+	r.Traffic = farmspec.LoadTraffic{Requests: tr.requests.Load(), Connections: tr.connections.Load(), BytesOut: tr.out.Load(), BytesIn: tr.in.Load(), CPU: cpuTime() - cpu,
+		LoadCPU: loadCPU, LoadRequests: loadRequests}
 	r.Run.Took = time.Since(began)
 	if r.Run.Started.IsZero() {
 		r.Run.Started = began

@@ -67,6 +67,7 @@ func merge(reports []*farmspec.LoadReport) (*farmspec.LoadReport, error) {
 		}
 		t, u := &m.Traffic, r.Traffic
 		t.Requests, t.Connections, t.BytesOut, t.BytesIn, t.CPU = t.Requests+u.Requests, t.Connections+u.Connections, t.BytesOut+u.BytesOut, t.BytesIn+u.BytesIn, t.CPU+u.CPU
+		t.LoadCPU, t.LoadRequests = t.LoadCPU+u.LoadCPU, t.LoadRequests+u.LoadRequests
 		addTruth(&m.Truth, &r.Truth)
 		m.Notes = append(m.Notes, r.Notes...)
 		if m.Metrics == nil {

@@ -137,8 +137,12 @@ func ClosingLoad(w io.Writer, r *farmspec.LoadReport, t Terminal, files ...strin
 	entry("Plan", "", fmt.Sprintf("%s for %s after %s of warm-up; %s, %s engine, mix %s%s", r.Plan.Pacer, r.Plan.Duration, r.Plan.WarmUp, count(r.Plan.Browsers, "browser"), r.Plan.Engine, r.Plan.Mix, shards(r)))
 	entry("Asked", "", fmt.Sprintf("%.1f/s, %s", a.AskedRate, count(int(a.Asked), "arrival")))
 	entry("Achieved", "", fmt.Sprintf("%.1f/s, %d answered or given up, %d missed, %d began more than %v late (the latest by %s)", a.AchievedRate, a.Ended, a.Missed, a.Late, farmspec.LoadLate, took(a.LatestBegin)))
+	perRequest := took(r.Traffic.CPU / time.Duration(max(r.Traffic.Requests, 1)))
+	if n := r.Traffic.LoadRequests; n > 0 {
+		perRequest = took(r.Traffic.LoadCPU / time.Duration(n)) // without log-ins before and checks afterwards
+	}
 	entry("Traffic", "", fmt.Sprintf("%d requests over %s, %s out, %s in, %s of CPU in this process (%s a request)", r.Traffic.Requests, count(int(r.Traffic.Connections), "connection"),
-		size(r.Traffic.BytesOut), size(r.Traffic.BytesIn), took(r.Traffic.CPU), took(r.Traffic.CPU/time.Duration(max(r.Traffic.Requests, 1)))))
+		size(r.Traffic.BytesOut), size(r.Traffic.BytesIn), took(r.Traffic.CPU), perRequest))
 
 	p("")
 	const cell = 10
