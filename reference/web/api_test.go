@@ -216,7 +216,7 @@ func TestAPIAnswersAsDocumented(t *testing.T) {
 				continue
 			}
 			expect(c.ask(method, path, good, "{}", "Content-Type", "text/plain"), 415, "media-type", "media type")
-			expect(c.ask(method, path, good, strings.Repeat(" ", 65<<10)), 413, "size", "large body")
+			expect(c.ask(method, path, good, strings.Repeat(" ", 129<<10)), 413, "size", "large body")
 			full := `{"token":{"id":"` + strings.Repeat("0", 32) + `","timestamp":1}`
 			for _, bad := range []string{"", "{}", "[]", "null", `"x"`, "{", `{"token":null}`, `{"token":{}}`, `{"token":[]}`, full + `,"x":1}`, full + `,"Token":{}}`,
 				full + `,"handed_off_at":1,"handed_off_at":2}`, full + "}}", full + "} {}", strings.Replace(full, ":1}", ":1.5}", 1) + "}",
@@ -260,8 +260,32 @@ func TestAPIAnswersAsDocumented(t *testing.T) {
 	f.api.ServeHTTP(nowhere, httptest.NewRequest("GET", "/v1/nowhere", nil))
 	expect(nowhere, 404, "path", "no such route")
 
+	federation := func() (signIn, signOut, deliver *httptest.ResponseRecorder) {
+		return c.ask("POST", "/v1/federation/sign-in", secret1, `{"at":"http://farm.example/acs","relay":"/"}`),
+			c.ask("POST", "/v1/federation/sign-out", secret1, "{"+token(g.Token)+"}"),
+			c.ask("POST", "/v1/federation/deliver", secret1, `{"path":"/sso/logout","method":"POST","content_type":"text/xml","body":"PGEvPg=="}`)
+	}
+	in, out, message := federation()
+	expect(in, 404, "path", "no single sign-on")
+	expect(out, 404, "path", "no single log-out")
+	expect(message, 404, "path", "no single log-out")
+	g = login()
+	wrong = g.Token
+	wrong.Timestamp++
+	c.api = web.NewAPI(f.svc, web.APIOptions{Credentials: map[string]string{"server-1": secret1}, Federation: takingPart{svc: f.svc}})
+	expect(c.ask("POST", "/v1/federation/sign-out", secret1, "{"+token(wrong)+"}"), 409, "mismatch", "other timestamp")
+	in, out, message = federation()
+	expect(in, 200, "", "single sign-on")
+	expect(out, 200, "", "single log-out")
+	expect(message, 200, "", "a message")
+	_, out, _ = federation()
+	expect(out, 410, "closed", "log out everywhere again")
+
 	// What fails below the API is a failure and nothing more specific.
-	c.api = web.NewAPI(failing{err: errors.New("disk full")}, web.APIOptions{Credentials: map[string]string{"server-1": secret1}, AdminSecret: adminSecret})
+	c.api = web.NewAPI(failing{err: errors.New("disk full")}, web.APIOptions{
+		Credentials: map[string]string{"server-1": secret1}, AdminSecret: adminSecret, Federation: takingPart{err: errors.New("disk full")},
+	})
+	federation()
 	c.ask("POST", "/v1/login", secret1, `{"user":"ada","password":""}`)
 	for _, path := range []string{"/v1/renew", "/v1/verify", "/v1/logout"} {
 		c.ask("POST", path, secret1, "{"+token(g.Token)+"}")
@@ -291,6 +315,27 @@ func TestAPIAnswersAsDocumented(t *testing.T) {
 			}
 		}
 	}
+}
+
+// takingPart is a federation whose log-outs are the service's, or an error.
+type takingPart struct {
+	svc web.Service
+	err error
+}
+
+func (p takingPart) SignIn(context.Context, string, string) (string, error) {
+	return "http://provider.example/sso", p.err
+}
+
+func (p takingPart) SignOut(ctx context.Context, r reference.Presented) (web.Farewell, error) {
+	if p.err != nil {
+		return web.Farewell{}, p.err
+	}
+	return web.Farewell{Everywhere: true}, p.svc.Logout(ctx, r)
+}
+
+func (p takingPart) Deliver(_ context.Context, d web.Delivery) (web.Answer, error) {
+	return web.Answer{Status: http.StatusOK, ContentType: d.ContentType, Body: d.Body}, p.err
 }
 
 // failing answers every call with the same error.
