@@ -280,7 +280,7 @@ func (w *world) carriesOwnToken(ctx context.Context, device, name string) error 
 	return w.expect(!had(), nil, "another token at each log-in", "the same one: "+yesNo(had()))
 }
 
-// tabsAroundLogOut lets tabs and a log-out go at one barrier.
+// tabsAroundLogOut lets tabs go at one barrier, and the log-out right behind them.
 func (w *world) tabsAroundLogOut(ctx context.Context, n int, name string) error {
 	if err := w.lineUp(ctx, name, n); err != nil {
 		return err
@@ -291,8 +291,8 @@ func (w *world) tabsAroundLogOut(ctx context.Context, n int, name string) error 
 	if err != nil || w.target.Logout.Kind == farmspec.GetLogout || w.target.Logout.Kind == farmspec.PostLogout {
 		return errors.Join(err, &notOffered{"the log-out has no page to send it from"})
 	}
-	return w.release(ctx, func(open <-chan struct{}) error {
-		<-open
+	return w.release(ctx, func(sent <-chan struct{}) error {
+		<-sent
 		_, err := tab.browser.Submit(ctx, form, w.target.Logout.Form, nil)
 		if err != nil {
 			return &failedControl{fmt.Sprintf("%s cannot log out: %v", name, err)}

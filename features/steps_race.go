@@ -89,12 +89,14 @@ const meeting = 2 * time.Second
 // release lets all presenters go at one barrier and waits for them: each has
 // its connection and sends nothing before the last one has. Between the
 // barrier and the answers it calls meanwhile, if given, with what is closed when
-// the barrier opens.
-func (w *world) release(ctx context.Context, meanwhile func(open <-chan struct{}) error) error {
+// the last of them has sent its request.
+func (w *world) release(ctx context.Context, meanwhile func(sent <-chan struct{}) error) error {
 	var wg sync.WaitGroup
 	start := make(chan struct{})
-	var absent atomic.Int64
+	sent := make(chan struct{})
+	var absent, unsent atomic.Int64
 	absent.Store(int64(len(w.race.presenters)))
+	unsent.Store(int64(len(w.race.presenters)))
 	late := time.AfterFunc(meeting, func() {
 		if absent.Swap(-1) > 0 { // whoever is missing finds the barrier open
 			close(start)
@@ -113,8 +115,16 @@ func (w *world) release(ctx context.Context, meanwhile func(open <-chan struct{}
 				pr.call = time.Since(w.began)
 			})
 		}
+		wrote := sync.OnceFunc(func() {
+			if unsent.Add(-1) == 0 {
+				close(sent)
+			}
+		})
 		wg.Go(func() {
-			ctx := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: arrive})
+			defer wrote() // where it never came to that
+			ctx := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+				GotConn: arrive, WroteRequest: func(httptrace.WroteRequestInfo) { wrote() },
+			})
 			pr.attempt = w.open(ctx, pr.browser, w.race.owner, pr.member.At(pr.page.Path), pr.page, "race")
 			pr.answer = time.Since(w.began)
 			once.Do(func() { // it got no connection
@@ -128,7 +138,7 @@ func (w *world) release(ctx context.Context, meanwhile func(open <-chan struct{}
 	}
 	var err error
 	if meanwhile != nil {
-		err = meanwhile(start)
+		err = meanwhile(sent)
 	}
 	wg.Wait()
 	for _, pr := range w.race.presenters {

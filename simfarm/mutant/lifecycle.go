@@ -59,10 +59,18 @@ func init() {
 			Convicts: []string{"session.requests-around-log-out"}, Level: farmspec.Black, Profile: coalescing,
 			Precedent: "rack CVE-2025-46336",
 			Plant: store(func(s reference.Store) reference.Store {
-				slow := storeWith{Store: s, replace: func(ctx context.Context, old, next reference.Token) error {
-					time.Sleep(30 * time.Millisecond) // a database under load
-					return s.Replace(ctx, old, next)
-				}}
+				const write = 80 * time.Millisecond // of a database under load; an end is half as much
+				slow := storeWith{
+					Store: s,
+					replace: func(ctx context.Context, old, next reference.Token) error {
+						time.Sleep(write)
+						return s.Replace(ctx, old, next)
+					},
+					close: func(ctx context.Context, ref reference.ID, why reference.Reason, at int64) (bool, error) {
+						time.Sleep(write / 2)
+						return s.CloseSession(ctx, ref, why, at)
+					},
+				}
 				return (&revives{Store: slow, onReplace: true}).store()
 			}),
 		},
