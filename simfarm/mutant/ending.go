@@ -47,12 +47,12 @@ func init() {
 			Plant:     store(func(s reference.Store) reference.Store { return (&revives{Store: s, onSave: true}).store() }),
 		},
 		Fault{
-			ID: "F41", Name: "log-out is known to the server that was asked, and to no other", Violates: []string{"AJ-6.1"},
+			ID: "F41", Name: "log-out is known to the server that was asked, and to no other", Violates: []string{"AJ-6.1", "AJ-X1", "WSTG-SESS-06"},
 			Convicts: []string{"logout.copies-refused"}, Level: farmspec.Black, Precedent: "Spring Session issue 127",
 			Plant: member(func(c *web.ServerConfig) { c.Sessions = logsOutHere(c.Sessions) }),
 		},
 		Fault{
-			ID: "F42", Name: "an HTTP session's listener that fails stops the log-out half-way", Violates: []string{"AJ-3.5"},
+			ID: "F42", Name: "an HTTP session's listener that fails stops the log-out half-way", Violates: []string{"AJ-3.5", "AJ-X1"},
 			Convicts: []string{"logout.every-application-refuses", "logout.none-listed", "logout.none-stored"}, Level: farmspec.Black,
 			Precedent: "Jetty CVE-2021-34428",
 			Plant: store(func(s reference.Store) reference.Store {
@@ -69,7 +69,7 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "F50", Name: "the administrator who ends one session ends all of its user", Violates: []string{"AJ-6.6"},
+			ID: "F50", Name: "the administrator who ends one session ends all of its user", Violates: []string{"AJ-6.6", "AJ-X4"},
 			Convicts: []string{"admin.one-session"}, Level: farmspec.Grey,
 			Plant: administered(func(ctx context.Context, s web.Service, db reference.Store, sel reference.Selection) (int, error) {
 				if row, err := db.Load(ctx, sel.Session); err == nil {
@@ -139,7 +139,7 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "M353", Name: "a log-out of any form counts", Violates: []string{"ASVS-3.5.1", "WSTG-SESS-05"},
+			ID: "M353", Name: "a log-out of any form counts", Violates: []string{"ASVS-3.5.1", "WSTG-SESS-05", "NIST-5.1.csrf"},
 			Convicts: []string{"logout.forged"}, Level: farmspec.Black,
 			Plant: pages(func(h http.Handler) http.Handler { return anyForm(h, web.LogoutPath) }),
 		},
@@ -186,7 +186,7 @@ func init() {
 			Plant: service(func(o *reference.Options) { o.MaxSessions = 0 }),
 		},
 		Fault{
-			ID: "M358", Name: "the administrator who ends one HTTP session ends its security session", Violates: []string{"AJ-6.6"},
+			ID: "M358", Name: "the administrator who ends one HTTP session ends its security session", Violates: []string{"AJ-6.6", "AJ-X4"},
 			Convicts: []string{"admin.one-http-session"}, Level: farmspec.Grey,
 			Plant: administered(func(ctx context.Context, s web.Service, db reference.Store, sel reference.Selection) (int, error) {
 				if row, _, ok := ofHTTP(ctx, db, sel.HTTPSession); ok {

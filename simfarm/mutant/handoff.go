@@ -33,7 +33,7 @@ var (
 func init() {
 	register(
 		Fault{
-			ID: "F05", Name: "a token that does not open is read as if it were plain", Violates: []string{"WF-1.3"},
+			ID: "F05", Name: "a token that does not open is read as if it were plain", Violates: []string{"WF-1.3", "ASVS-7.2.1"},
 			Convicts: []string{"handoff.fails-closed"}, Level: farmspec.Black, Precedent: "rack-session CVE-2026-39324",
 			Plant: member(func(c *web.ServerConfig) { c.Sealer = plainToo{c.Sealer} }),
 		},

@@ -52,7 +52,7 @@ func init() {
 			Plant: store(func(s reference.Store) reference.Store { return addedNotReplaced{s} }),
 		},
 		Fault{
-			ID: "F14", Name: "verifying and replacing are two steps", Violates: []string{"WF-4.3"},
+			ID: "F14", Name: "verifying and replacing are two steps", Violates: []string{"WF-4.3", "ASVS-15.4.2"},
 			Convicts: []string{"race.held-together", "race.at-the-service", "race.one-winner"}, Level: farmspec.Grey,
 			Precedent: "Keycloak CVE-2026-1035",
 			Plant:     store(func(s reference.Store) reference.Store { return lastWriterWins{s} }),
@@ -93,12 +93,12 @@ func init() {
 			},
 		},
 		Fault{
-			ID: "F20", Name: "a replacement that fails consumes the token all the same", Violates: []string{"WF-4.4"},
+			ID: "F20", Name: "a replacement that fails consumes the token all the same", Violates: []string{"WF-4.4", "ASVS-16.5.3"},
 			Convicts: []string{"durable.consumed-only-if-committed"}, Level: farmspec.White, Precedent: "Keycloak issue 49213",
 			Plant: store(func(s reference.Store) reference.Store { return consumesOnFailure{s} }),
 		},
 		Fault{
-			ID: "F24", Name: "the page is served before the replacement is committed", Violates: []string{"WF-4.4"},
+			ID: "F24", Name: "the page is served before the replacement is committed", Violates: []string{"WF-4.4", "ASVS-16.5.3"},
 			Convicts: []string{"durable.consumed-only-if-committed"}, Level: farmspec.White,
 			Plant: store(func(s reference.Store) reference.Store { return neverFails{s} }),
 		},

@@ -25,7 +25,7 @@ import (
 func init() {
 	register(
 		Fault{
-			ID: "F66", Name: "a server that cannot ask the service trusts whatever token it can open", Violates: []string{"WF-10.1"},
+			ID: "F66", Name: "a server that cannot ask the service trusts whatever token it can open", Violates: []string{"WF-10.1", "ASVS-16.5.2"},
 			Convicts: []string{"service.stopped"}, Level: farmspec.Grey,
 			Plant: sessions(func(s reference.Sessions) reference.Sessions { return trusting{s} }),
 		},
@@ -64,7 +64,7 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "M256", Name: "the service says yes where its database fails", Violates: []string{"WF-10.3"},
+			ID: "M256", Name: "the service says yes where its database fails", Violates: []string{"WF-10.3", "ASVS-16.5.2"},
 			Convicts: []string{"service.database-stopped"}, Level: farmspec.Grey,
 			Plant: api(func(s web.Service) web.Service {
 				return &yesOnFailure{Service: s, last: map[reference.Token]reference.Grant{}}

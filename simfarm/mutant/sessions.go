@@ -83,7 +83,7 @@ func init() {
 			Plant: around(createsEach),
 		},
 		Fault{
-			ID: "M322", Name: "applications of one server share an HTTP session", Violates: []string{"AJ-2.4"},
+			ID: "M322", Name: "applications of one server share an HTTP session", Violates: []string{"AJ-2.4", "SERVLET-SCOPE"},
 			Convicts: []string{"http.applications-apart"}, Level: farmspec.Black,
 			Plant: member(func(c *web.ServerConfig) {
 				next := c.Sessions
@@ -140,7 +140,7 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "M327", Name: "HTTP sessions have the security session's time-out", Violates: []string{"AJ-2.8", "AJ-0.3"},
+			ID: "M327", Name: "HTTP sessions have the security session's time-out", Violates: []string{"AJ-2.8", "AJ-0.3", "AJ-X5"},
 			Convicts: []string{"http.expires-by-itself", "http.expires-exactly"}, Level: farmspec.Black,
 			Plant: service(func(o *reference.Options) { o.Limits.HTTPIdle = o.Limits.Idle }),
 		},
@@ -205,7 +205,7 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "M334", Name: "any password is right", Violates: []string{"AJ-3.2", "AJ-4.1", "AJ-5.2"},
+			ID: "M334", Name: "any password is right", Violates: []string{"AJ-3.2", "AJ-4.1", "AJ-5.2", "WSTG-SESS-08"},
 			Convicts: []string{"login.bad-begins-nothing"}, Level: farmspec.Black,
 			Plant: service(func(o *reference.Options) { o.Users = anyPassword{} }),
 		},
@@ -405,12 +405,12 @@ func init() {
 			Plant: member(func(c *web.ServerConfig) { c.Sessions = ownMemory(c.Sessions, byNobody) }),
 		},
 		Fault{
-			ID: "M368", Name: "an application takes a value from any form", Violates: []string{"ASVS-3.5.1"},
+			ID: "M368", Name: "an application takes a value from any form", Violates: []string{"ASVS-3.5.1", "WSTG-SESS-05", "NIST-5.1.csrf"},
 			Convicts: []string{"http.forged-value"}, Level: farmspec.Black,
 			Plant: pages(func(h http.Handler) http.Handler { return anyValue(h, http.MethodPost) }),
 		},
 		Fault{
-			ID: "M369", Name: "an application takes a value from an address", Violates: []string{"ASVS-3.5.3", "RFC-9110.9.2", "WSTG-SESS-04"},
+			ID: "M369", Name: "an application takes a value from an address", Violates: []string{"ASVS-3.5.3", "RFC-9110.9.2"},
 			Convicts: []string{"http.value-in-address"}, Level: farmspec.Black,
 			Plant: pages(func(h http.Handler) http.Handler { return anyValue(h, http.MethodGet) }),
 		},

@@ -82,7 +82,7 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "F31", Name: "the limit is in seconds where milliseconds are meant", Violates: []string{"WF-7.1", "ASVS-9.2.1"},
+			ID: "F31", Name: "the limit is in seconds where milliseconds are meant", Violates: []string{"WF-7.1", "ASVS-9.2.1", "NIST-5.1.timeout", "NIST-5.2.either"},
 			Convicts: []string{"timeout.just-outside"}, Level: farmspec.Black,
 			Plant: service(func(o *reference.Options) { o.Limits.Idle *= 1000 }),
 		},
@@ -102,7 +102,7 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "F34", Name: "rotation starts the absolute lifetime anew", Violates: []string{"ASVS-7.3.2"},
+			ID: "F34", Name: "rotation starts the absolute lifetime anew", Violates: []string{"ASVS-7.3.2", "NIST-5.2.activity", "NIST-5.2.either"},
 			Convicts: []string{"timeout.absolute-lifetime"}, Level: farmspec.White,
 			Plant: service(func(o *reference.Options) { o.Limits.Absolute = forever }),
 		},
@@ -160,7 +160,7 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "M309", Name: "one server has a shorter time-out of its own", Violates: []string{"WF-7.2"},
+			ID: "M309", Name: "one server has a shorter time-out of its own", Violates: []string{"WF-7.2", "ASVS-7.1.1"},
 			Convicts: []string{"timeout.same-at-every-server"}, Level: farmspec.Black,
 			Plant: member(func(c *web.ServerConfig) {
 				if now := c.Now; c.Name == "server-2" {
@@ -194,7 +194,7 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "M313", Name: "a session does not time out while an HTTP session of it lives", Violates: []string{"AJ-3.4", "AJ-0.3"},
+			ID: "M313", Name: "a session does not time out while an HTTP session of it lives", Violates: []string{"AJ-3.4", "AJ-0.3", "AJ-X5"},
 			Convicts: []string{"timeout.ends-live-http-sessions", "timeout.ends-live-http-sessions-exactly"}, Level: farmspec.Grey,
 			Plant: around(func(o *reference.Options) func(web.Service) web.Service {
 				idle, now, db := unlimited(o), clockOfOptions(o), o.Store
@@ -225,7 +225,7 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "M315", Name: "sessions end at half their absolute lifetime", Violates: []string{"ASVS-7.3.2"},
+			ID: "M315", Name: "sessions end at half their absolute lifetime", Violates: []string{"ASVS-7.3.2", "ASVS-7.1.1"},
 			Convicts: []string{"timeout.absolute-lifetime"}, Level: farmspec.White,
 			Plant: service(func(o *reference.Options) { o.Limits.Absolute = 6 * time.Hour }),
 		},

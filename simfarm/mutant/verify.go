@@ -32,7 +32,7 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "F03", Name: "a token that opens is trusted, without a look at the database", Violates: []string{"WF-6.3", "WF-1.6", "SY-18.1"},
+			ID: "F03", Name: "a token that opens is trusted, without a look at the database", Violates: []string{"WF-6.3", "WF-1.6", "SY-18.1", "ASVS-7.2.1"},
 			Convicts: []string{"verify.closed-everywhere", "verify.before-the-page"}, Level: farmspec.Black, Precedent: "gorilla/sessions issue 282",
 			Plant: func() simfarm.Wrap {
 				known := new(sync.Map)
@@ -114,7 +114,7 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "M137", Name: "log-in keeps the session that the browser came with", Violates: []string{"AJ-3.2"},
+			ID: "M137", Name: "log-in keeps the session that the browser came with", Violates: []string{"AJ-3.2", "WSTG-SESS-03"},
 			Convicts: []string{"verify.fixation"}, Level: farmspec.Grey, Precedent: "Airflow CVE-2022-38054",
 			Plant: func() simfarm.Wrap {
 				var users reference.Directory
