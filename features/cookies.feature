@@ -5,7 +5,7 @@ Feature: The cookies that carry a session keep to the rules for cookies
 
   Rule: Attributes and names
 
-    @cookies.secure @ASVS-3.3.1 @NIST-5.1.1.secure @WSTG-SESS-02 @WSTG-SESS-09 @feature:tls @fault:M501
+    @cookies.secure @ASVS-3.3.1 @NIST-5.1.1.secure @WSTG-SESS-09 @feature:tls @fault:M501
     Scenario: Session cookies go over protected connections only
       Given Ada is signed in
       When Ada goes everywhere in the farm
@@ -23,13 +23,13 @@ Feature: The cookies that carry a session keep to the rules for cookies
       When Ada goes everywhere in the farm
       Then every session cookie has the prefix that binds it to its host
 
-    @cookies.http-only @ASVS-3.3.4 @NIST-5.1.1.httponly @WSTG-SESS-02 @fault:M504
+    @cookies.http-only @ASVS-3.3.4 @NIST-5.1.1.httponly @fault:M504
     Scenario: No script of a page reads a session cookie
       Given Ada is signed in
       When Ada goes everywhere in the farm
       Then every session cookie is closed to scripts
 
-    @cookies.same-site-set @ASVS-3.3.2 @WSTG-SESS-02 @fault:M505
+    @cookies.same-site-set @ASVS-3.3.2 @fault:M505
     Scenario: Each session cookie says whether it goes along with requests of other sites
       Given Ada is signed in
       When Ada goes everywhere in the farm
@@ -41,7 +41,7 @@ Feature: The cookies that carry a session keep to the rules for cookies
       When Ada goes everywhere in the farm
       Then every session cookie stays behind when another site posts
 
-    @cookies.scope @NIST-5.1.1.scope @WSTG-SESS-02 @fault:F61
+    @cookies.scope @NIST-5.1.1.scope @fault:F61
     Scenario: Session cookies reach the hosts of the farm and no others
       Given Ada is signed in
       When Ada goes everywhere in the farm
@@ -59,9 +59,18 @@ Feature: The cookies that carry a session keep to the rules for cookies
       When Ada goes everywhere in the farm
       Then no cookie has more than 4096 bytes of name and value
 
+    @cookies.attributes @WSTG-SESS-02 @feature:tls @fault:M501 @fault:M504 @fault:M505
+    Scenario: Over protected connections the attributes of session cookies are right, one and all
+      Given Ada is signed in
+      When Ada goes everywhere in the farm
+      Then every session cookie is for protected connections only
+      And every session cookie is closed to scripts
+      And every session cookie says whether it goes along with requests of other sites
+      And every session cookie reaches the farm's hosts and no others
+
   Rule: The value stays in the cookie
 
-    @cookies.value-stays @ASVS-3.3.4 @SERVLET-7.1.3 @WSTG-SESS-04 @fault:M509 @fault:M510
+    @cookies.value-stays @ASVS-3.3.4 @SERVLET-7.1.3 @fault:M509 @fault:M510
     Scenario: No page and no address shows the value of a session cookie
       Given Ada is signed in
       When Ada goes everywhere in the farm

@@ -122,7 +122,7 @@ Feature: One security session for each log-in, one HTTP session for each applica
       Then it shows Ada's value
       And it shows nothing of Mallory's
 
-    @http.value-in-address @ASVS-3.5.3 @RFC-9110.9.2 @WSTG-SESS-04 @fault:M369
+    @http.value-in-address @ASVS-3.5.3 @RFC-9110.9.2 @fault:M369
     Scenario: A value in an address is not remembered
       Given Ada is signed in
       And Ada has given the application on server 1 a value

@@ -880,8 +880,8 @@ func (w *world) tokensSentPlain(ctx context.Context, name string) error {
 		if w.target.Carrier.Kind != "cookie" {
 			address = w.target.Carrier.With(u, p.current().value)
 		}
-		w.wire.plain = append(w.wire.plain, w.newBrowser(name+", without TLS").Send(ctx, farmspec.Request{
-			URL: address.String(), Dest: "document", Cookies: farmspec.GivenCookies, RawCookie: strings.Join(pairs, "; "), NewConn: true,
+		w.wire.plain = append(w.wire.plain, w.raw(ctx, name+", without TLS", address.String(), hostileRequest{
+			method: http.MethodGet, target: address.RequestURI(), header: []string{"Cookie: " + strings.Join(pairs, "; "), "Accept: text/html"},
 		}))
 	}
 	return ctx.Err()
@@ -973,10 +973,14 @@ func (w *world) callsWithoutTLS(ctx context.Context) error {
 		for _, secret := range header.Values("Authorization") {
 			w.keepSecret(secret)
 		}
-		for _, call := range []farmspec.Request{{URL: "/v1/time"}, {Method: http.MethodPost, URL: "/v1/verify", Body: "{}"}} {
-			call.URL = "http://" + at.Host + at.Path + call.URL
-			call.Header, call.NewConn, call.Cookies = header, true, farmspec.NoCookies
-			w.wire.plain = append(w.wire.plain, w.newBrowser(m.Name+", without TLS").Send(ctx, call))
+		var lines []string
+		for name := range header {
+			lines = append(lines, name+": "+header.Get(name))
+		}
+		slices.Sort(lines)
+		for _, call := range []hostileRequest{{method: http.MethodGet, target: "/v1/time"}, {method: http.MethodPost, target: "/v1/verify", body: "{}"}} {
+			call.target, call.header = at.Path+call.target, lines
+			w.wire.plain = append(w.wire.plain, w.raw(ctx, m.Name+", without TLS", "http://"+at.Host, call))
 		}
 	}
 	return ctx.Err()

@@ -5,13 +5,13 @@ Feature: Nothing on the wire gives a session away
 
   Rule: Addresses
 
-    @addresses.no-token @ASVS-14.2.1 @NIST-5.1.intermediaries @WSTG-SESS-04 @SERVLET-7.1.3 @mode:sealed @mode:direct @mode:none @fault:M510
+    @addresses.no-token @ASVS-14.2.1 @SERVLET-7.1.3 @mode:sealed @mode:direct @mode:none @fault:M510
     Scenario: No address has a token in it
       Given Ada is signed in
       When Ada goes everywhere in the farm
       Then no address has a token of hers
 
-    @addresses.open-nothing @ASVS-14.2.1 @WSTG-SESS-04 @SERVLET-7.1.3 @mode:sealed @mode:direct @mode:none @fault:M514
+    @addresses.open-nothing @ASVS-14.2.1 @SERVLET-7.1.3 @mode:sealed @mode:direct @mode:none @fault:M514
     Scenario: Who learns the addresses that somebody has been at learns nothing more
       Given Ada is signed in
       When Ada goes everywhere in the farm
@@ -26,7 +26,7 @@ Feature: Nothing on the wire gives a session away
 
   Rule: Referrers
 
-    @referrer.policy @ASVS-3.4.5 @WSTG-SESS-04 @fault:F58 @fault:M517
+    @referrer.policy @ASVS-3.4.5 @fault:F58 @fault:M517
     Scenario: Pages say what other sites may learn of their addresses, and that is no more than the host
       Given Ada is signed in
       When Ada goes everywhere in the farm
@@ -43,7 +43,7 @@ Feature: Nothing on the wire gives a session away
 
   Rule: Caches
 
-    @caching.pages @ASVS-14.3.2 @WSTG-SESS-04 @fault:M513
+    @caching.pages @ASVS-14.3.2 @fault:M513
     Scenario: Protected pages are kept nowhere
       Given Ada is signed in
       When Ada goes everywhere in the farm
@@ -57,18 +57,37 @@ Feature: Nothing on the wire gives a session away
 
   Rule: Protected connections
 
-    @tls.no-fallback @NIST-5.1.fallback @NIST-5.1.intermediaries @WSTG-SESS-04 @feature:tls @fault:M519
+    @tls.no-fallback @NIST-5.1.fallback @feature:tls @fault:M519
     Scenario: Without TLS no server serves a session
       Given Ada is signed in
       And Ada has visited a page on every server
       When Ada's tokens are sent to every server without TLS
       Then none of these requests was served or got a session cookie
 
-    @tls.nothing-plain @NIST-5.1.intermediaries @NIST-5.1.fallback @feature:tls @fault:M520
+    @tls.nothing-plain @NIST-5.1.fallback @feature:tls @fault:M520
     Scenario: No link, form or redirect leads to the farm without TLS
       Given Ada is signed in
       When Ada goes everywhere in the farm
       Then no address of the farm among them is without TLS
+
+    @tls.intermediaries @NIST-5.1.intermediaries @feature:tls @mode:sealed @mode:direct @mode:none @fault:M519 @fault:M531
+    Scenario: Nobody on the way learns a token, from a connection or from an address
+      Given Ada is signed in
+      When Ada goes everywhere in the farm
+      And Ada's tokens are sent to every server without TLS
+      Then none of these requests was served or got a session cookie
+      And no address has a token of hers
+
+    @tls.exposure @WSTG-SESS-04 @feature:tls @mode:sealed @mode:direct @mode:none @fault:M517 @fault:M519 @fault:M531
+    Scenario: Tokens are exposed neither by connections nor by addresses, referrers and caches
+      Given Ada is signed in
+      When Ada goes everywhere in the farm
+      And Ada follows a link from her page to another site
+      And Ada's tokens are sent to every server without TLS
+      Then none of these requests was served or got a session cookie
+      And no address has a token of hers
+      And the other site learns no more than the host
+      And no browser may keep a page of hers
 
     @tls.browsers-are-told @WSTG-SESS-09 @feature:tls @fault:M521
     Scenario: Browsers are told to come over TLS only
@@ -138,7 +157,7 @@ Feature: Nothing on the wire gives a session away
 
   Rule: The time of a hand-off
 
-    @handoff.too-late @ASVS-9.2.1 @CAS-LIFETIME @mode:sealed @mode:direct @time @fault:M530
+    @handoff.too-late @ASVS-9.2.1 @CAS-LIFETIME @mode:sealed @time @fault:M530
     Scenario: A hand-off that nobody used is of no use five minutes later
       Given Ada is signed in
       When Ada asks server 1 for the page on server 2 and stops at the redirect

@@ -36,7 +36,7 @@ func init() {
 		Fault{
 			ID: "M501", Name: "behind a proxy that speaks TLS, the servers take their connections for plain and leave Secure out",
 			Violates: []string{"ASVS-3.3.1", "NIST-5.1.1.secure", "WSTG-SESS-02", "WSTG-SESS-09"},
-			Convicts: []string{"cookies.secure"}, Level: farmspec.Black, Profile: plainName,
+			Convicts: []string{"cookies.secure", "cookies.attributes"}, Level: farmspec.Black, Profile: plainName,
 			Plant: tokenCookie("; Secure", ""),
 		},
 		Fault{
@@ -52,12 +52,12 @@ func init() {
 		},
 		Fault{
 			ID: "M504", Name: "scripts may read the session cookie", Violates: []string{"ASVS-3.3.4", "NIST-5.1.1.httponly", "WSTG-SESS-02"},
-			Convicts: []string{"cookies.http-only"}, Level: farmspec.Black, Precedent: "SAP AS Java before HttpOnly was the default",
+			Convicts: []string{"cookies.http-only", "cookies.attributes"}, Level: farmspec.Black, Profile: overTLS, Precedent: "SAP AS Java before HttpOnly was the default",
 			Plant: tokenCookie("; HttpOnly", ""),
 		},
 		Fault{
 			ID: "M505", Name: "the session cookie says nothing of other sites", Violates: []string{"ASVS-3.3.2", "NIST-5.1.1.samesite", "WSTG-SESS-02"},
-			Convicts: []string{"cookies.same-site-set", "cookies.same-site"}, Level: farmspec.Black,
+			Convicts: []string{"cookies.same-site-set", "cookies.same-site", "cookies.attributes"}, Level: farmspec.Black, Profile: overTLS,
 			Plant: tokenCookie("; SameSite=Lax", ""),
 		},
 		Fault{
@@ -66,7 +66,7 @@ func init() {
 			Plant: tokenCookie("; SameSite=Lax", "; SameSite=None"),
 		},
 		Fault{
-			ID: "F61", Name: "the session cookie is for every host below the server's", Violates: []string{"NIST-5.1.1.scope", "WSTG-SESS-02"},
+			ID: "F61", Name: "the session cookie is for every host below the server's", Violates: []string{"NIST-5.1.1.scope"},
 			Convicts: []string{"cookies.scope"}, Level: farmspec.Black,
 			Profile: simfarm.Options{Topology: farmspec.SplitDomain, Cookie: "__Secure-farm"},
 			Plant: headers(func(r *http.Request, _ int, h http.Header) {
@@ -100,14 +100,17 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "M510", Name: "links carry the token for browsers without cookies", Violates: []string{"ASVS-14.2.1", "ASVS-3.3.4", "SERVLET-7.1.3", "WSTG-SESS-04", "NIST-5.1.intermediaries"},
+			ID: "M510", Name: "links carry the token for browsers without cookies", Violates: []string{"ASVS-14.2.1", "ASVS-3.3.4", "SERVLET-7.1.3"},
 			Convicts: []string{"addresses.no-token", "cookies.value-stays"}, Level: farmspec.Black, Precedent: "URL rewriting of servlet containers",
-			Plant: bodies(func(_ *http.Request, token string, body []byte) []byte {
-				return bytes.Replace(body, []byte("</body>"), []byte(`<a href="/about;jsessionid=`+token+`">About</a></body>`), 1)
-			}),
+			Plant: tokensInLinks,
 		},
 		Fault{
-			ID: "M514", Name: "after log-in the address has a key that stands for the session", Violates: []string{"ASVS-14.2.1", "WSTG-SESS-04", "SERVLET-7.1.3"},
+			ID: "M531", Name: "over TLS too, links carry the token for browsers without cookies", Violates: []string{"NIST-5.1.intermediaries", "WSTG-SESS-04"},
+			Convicts: []string{"tls.intermediaries", "tls.exposure"}, Level: farmspec.Black, Profile: overTLS, Precedent: "URL rewriting of servlet containers",
+			Plant: tokensInLinks,
+		},
+		Fault{
+			ID: "M514", Name: "after log-in the address has a key that stands for the session", Violates: []string{"ASVS-14.2.1", "SERVLET-7.1.3"},
 			Convicts: []string{"addresses.open-nothing"}, Level: farmspec.Black,
 			Plant: keyInAddress,
 		},
@@ -143,17 +146,17 @@ func init() {
 			}),
 		},
 		Fault{
-			ID: "F58", Name: "pages set no policy for referrers", Violates: []string{"ASVS-3.4.5", "WSTG-SESS-04"},
+			ID: "F58", Name: "pages set no policy for referrers", Violates: []string{"ASVS-3.4.5"},
 			Convicts: []string{"referrer.policy"}, Level: farmspec.Black,
 			Plant: headers(func(_ *http.Request, _ int, h http.Header) { h.Del("Referrer-Policy") }),
 		},
 		Fault{
 			ID: "M517", Name: "every site learns the whole address of the page that leads to it", Violates: []string{"ASVS-3.4.5", "RFC-9110.10.1.3", "WSTG-SESS-04"},
-			Convicts: []string{"referrer.downgrade", "referrer.policy"}, Level: farmspec.Black, Profile: overTLS,
+			Convicts: []string{"referrer.downgrade", "referrer.policy", "tls.exposure"}, Level: farmspec.Black, Profile: overTLS,
 			Plant: headers(func(_ *http.Request, _ int, h http.Header) { h.Set("Referrer-Policy", "unsafe-url") }),
 		},
 		Fault{
-			ID: "M513", Name: "the caching that is meant for pictures is on for every answer", Violates: []string{"ASVS-14.3.2", "ASVS-14.3.1", "RFC-9111.7.3", "WSTG-SESS-04"},
+			ID: "M513", Name: "the caching that is meant for pictures is on for every answer", Violates: []string{"ASVS-14.3.2", "ASVS-14.3.1", "RFC-9111.7.3"},
 			Convicts: []string{"caching.pages", "caching.tokens", "logout.back-button"}, Level: farmspec.Black,
 			Plant: headers(func(_ *http.Request, _ int, h http.Header) {
 				h.Set("Cache-Control", "public, max-age=600")
@@ -192,11 +195,11 @@ func init() {
 		},
 		Fault{
 			ID: "M519", Name: "the servers' ports take plain HTTP as well", Violates: []string{"NIST-5.1.fallback", "NIST-5.1.intermediaries", "WSTG-SESS-04"},
-			Convicts: []string{"tls.no-fallback"}, Level: farmspec.Black, Profile: overTLS,
+			Convicts: []string{"tls.no-fallback", "tls.intermediaries", "tls.exposure"}, Level: farmspec.Black, Profile: overTLS,
 			Plant: withoutTLS(func(process string) bool { return process != farmspec.ServiceProcess }),
 		},
 		Fault{
-			ID: "M520", Name: "pages have a link to their own server by http", Violates: []string{"NIST-5.1.intermediaries", "NIST-5.1.fallback"},
+			ID: "M520", Name: "pages have a link to their own server by http", Violates: []string{"NIST-5.1.fallback"},
 			Convicts: []string{"tls.nothing-plain"}, Level: farmspec.Black, Profile: overTLS,
 			Plant: bodies(func(r *http.Request, _ string, body []byte) []byte {
 				return bytes.Replace(body, []byte("</body>"), []byte(`<a href="http://`+r.Host+r.URL.Path+`?print">Print</a></body>`), 1)
@@ -317,6 +320,11 @@ func bodies(edit func(r *http.Request, token string, body []byte) []byte) func()
 		})
 	})
 }
+
+// tokensInLinks writes the token that an answer brings into a link of its page.
+var tokensInLinks = bodies(func(_ *http.Request, token string, body []byte) []byte {
+	return bytes.Replace(body, []byte("</body>"), []byte(`<a href="/about;jsessionid=`+token+`">About</a></body>`), 1)
+})
 
 // keyInAddress sends the browser from its log-in to an address with a key, and
 // takes the key for the newest token of that browser wherever none is sent.
