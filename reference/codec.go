@@ -178,8 +178,10 @@ func (c *Codec) seal(dst []byte, s *scratch, k *ringKey, plain, data []byte) ([]
 		return dst, fmt.Errorf("seal token: draw nonce: %w", err)
 	}
 	frame = k.aead.Seal(frame[:headerLen+nonceLen], nonce, plain, data)
-	return base64.RawURLEncoding.AppendEncode(dst, frame), nil
+	return spelling.AppendEncode(dst, frame), nil
 }
+
+var spelling = base64.RawURLEncoding.Strict()
 
 // frame decodes the text and finds its key; nil where there is none.
 func (c *Codec) frame(s *scratch, sealed string, want int) (*ringKey, []byte) {
@@ -188,8 +190,8 @@ func (c *Codec) frame(s *scratch, sealed string, want int) (*ringKey, []byte) {
 	}
 	// The decoder skips line breaks, so the decoded length has to be full too:
 	// that is what leaves a single spelling.
-	n, err := base64.RawURLEncoding.Strict().Decode(s.frame[:], s.text[:copy(s.text[:], sealed)])
-	if err != nil || n != base64.RawURLEncoding.DecodedLen(want) || s.frame[0] != frameVersion {
+	n, err := spelling.Decode(s.frame[:], s.text[:copy(s.text[:], sealed)])
+	if err != nil || n != spelling.DecodedLen(want) || s.frame[0] != frameVersion {
 		return nil, nil
 	}
 	return c.ring.opening(s.frame[1]), s.frame[:n]

@@ -11,7 +11,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -74,12 +73,9 @@ type Token struct {
 
 // SameAs compares both parts, in constant time (claim 6).
 func (t Token) SameAs(o Token) bool {
-	var a, b [24]byte
-	copy(a[:], t.ID[:])
-	copy(b[:], o.ID[:])
-	binary.BigEndian.PutUint64(a[16:], uint64(t.Timestamp))
-	binary.BigEndian.PutUint64(b[16:], uint64(o.Timestamp))
-	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
+	other := uint64(t.Timestamp ^ o.Timestamp)
+	return subtle.ConstantTimeCompare(t.ID[:], o.ID[:])&
+		subtle.ConstantTimeEq(int32(other>>32), 0)&subtle.ConstantTimeEq(int32(other), 0) == 1
 }
 
 // IsZero reports whether t is the zero Token.
