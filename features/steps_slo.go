@@ -28,8 +28,6 @@ type sloScene struct {
 	indexes map[string]string
 	// answers are the provider's, shown and not yet delivered.
 	answers map[string]*farmspec.Visit
-	// said is the last page of the last log-out elsewhere than at the farm.
-	said *farmspec.Exchange
 	// sent is the last message and answered what came of it.
 	sent     farmspec.Delivery
 	answered *farmspec.Exchange
