@@ -486,7 +486,9 @@ func (w *world) diesAndComesBack(ctx context.Context, part string) error {
 	if err != nil {
 		return err
 	}
-	w.crashed = true
+	w.mu.Lock()
+	w.crashed, w.disturbed = true, w.disturbed || w.target.Failover == farmspec.Relogin
+	w.mu.Unlock()
 	if err := w.hooks.Processes.Stop(ctx, name); err != nil {
 		return fmt.Errorf("stop %s: %w", part, err)
 	}

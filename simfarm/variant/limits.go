@@ -63,6 +63,11 @@ func init() {
 			Options: simfarm.Options{MaxSessions: 3, Handoff: "direct", Topology: "split-domain"},
 		},
 		Variant{
+			ID: "relogin", Name: "A crash ends the sessions of the server where their users logged in",
+			Differs: "who was signed in there logs in again, as declared (D14)",
+			Options: simfarm.Options{Failover: farmspec.Relogin, Rotation: "coalesce", Handoff: "claimed"},
+		},
+		Variant{
 			ID: "members-off", Name: "Servers' clocks are off by seconds, within what is declared",
 			Differs: "what a server shows as the time is not the service's",
 			Options: simfarm.Options{Limits: reference.Limits{Tolerance: 5 * time.Second}, Wrap: simfarm.Wrap{Member: func(c *web.ServerConfig) {
