@@ -121,7 +121,7 @@ Feature: Nothing on the wire gives a session away
       When many tokens of Ada are collected
       Then at least 128 bits of them differ, unless they are no references
 
-    @tokens.generator @WSTG-SESS-01 @NIST-5.1.secret @ASVS-7.2.3 @ASVS-11.5.1 @level:W @needs:service @needs:keys @fault:M525 @fault:F25
+    @tokens.generator @WSTG-SESS-01 @CAS-UNGUESSABLE @NIST-5.1.secret @ASVS-7.2.3 @ASVS-11.5.1 @level:W @needs:service @needs:keys @fault:M525 @fault:F25
     Scenario: A session ID has 128 bits, and none of them leans
       Given Ada is signed in
       When the session service renews Ada's token 1000 times
@@ -155,7 +155,7 @@ Feature: Nothing on the wire gives a session away
       When the logs of the farm are read
       Then none of them shows what Ada carried
 
-  Rule: The time of a hand-off
+  Rule: A hand-off does not last
 
     @handoff.too-late @ASVS-9.2.1 @CAS-LIFETIME @mode:sealed @time @fault:M530
     Scenario: A hand-off that nobody used is of no use five minutes later
@@ -164,3 +164,15 @@ Feature: Nothing on the wire gives a session away
       And five minutes pass
       And Mallory goes straight to the page on server 2 with Ada's hand-off
       Then the farm refuses all of it
+
+    @handoff.one-attempt @CAS-ONE-ATTEMPT @mode:sealed @fault:M532
+    Scenario: A hand-off that was refused once is refused to everybody
+      Given Ada is signed in
+      And Ben is signed in
+      And Ben has visited the page on server 2
+      When Ada asks server 1 for the page on server 2 and stops at the redirect
+      And Ben opens Ada's hand-off
+      Then the farm refuses Ben
+      When Mallory goes straight to the page on server 2 with Ada's hand-off
+      Then the farm refuses all of it
+      And Ada's current token still works

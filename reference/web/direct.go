@@ -53,7 +53,7 @@ func (v *visit) receiveTransfer() {
 		writeProblem(v.w, http.StatusInternalServerError, codeFailure)
 		return
 	}
-	v.transfer.keep(ref, p)
+	v.transfer.keep(ref.String(), p)
 	out, _ := json.Marshal(transferRef{ref}) // an ID always has a form
 	v.write(http.StatusOK, jsonType, out)
 }
@@ -69,7 +69,7 @@ type transfers struct {
 
 const maxTransfers = 4096
 
-func (t *transfers) keep(ref reference.ID, p reference.Presented) {
+func (t *transfers) keep(ref string, p reference.Presented) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.byRef == nil {
@@ -79,8 +79,10 @@ func (t *transfers) keep(ref reference.ID, p reference.Presented) {
 		delete(t.byRef, t.order[0])
 		t.order = t.order[1:]
 	}
-	t.byRef[ref.String()] = p
-	t.order = append(t.order, ref.String())
+	if _, again := t.byRef[ref]; !again {
+		t.order = append(t.order, ref)
+	}
+	t.byRef[ref] = p
 }
 
 func (t *transfers) peek(ref string) (reference.Presented, bool) {

@@ -88,6 +88,7 @@ type Server struct {
 	made     map[string]*atomic.Int64 // how often each dynamic page was made
 	peers    credentials
 	transfer transfers
+	tried    transfers // sealed hand-offs that met somebody else's session, which is their one attempt
 	client   caller
 	applets  map[string][]byte
 	stills   sync.Map // stillKey to *still

@@ -266,6 +266,8 @@ func TestHandoffIsChecked(t *testing.T) {
 			rejected("sealed for another member", ada, strings.Replace(strings.Replace(to, f.url(2, ""), f.url(3, ""), 1), "/server-2/", "/server-3/", 1))
 			rejected("the cookie's token as hand-off", f.browser(), edit(to, func(q url.Values) { q.Set(p.Sealed, ada.token(1)) }))
 			rejected("a hand-off of another session than the cookie's", holding(f, bob.token(1)), to)
+			rejected("the same hand-off after that, from a browser without a token", f.browser(), to)
+			to = handoffURL(t, ada) // she asks the first member again
 		case web.Direct:
 			rejected("no reference", f.browser(), f.url(2, "/server-2/welcome.html"))
 			rejected("guessed reference", f.browser(), edit(to, func(q url.Values) { q.Set(p.Sealed, strings.Repeat("0", 32)) }))

@@ -237,6 +237,9 @@ func (v *visit) choose(own reference.Token, ownErr error) (reference.Presented, 
 		case err != nil:
 			return h, err
 		case mine.Session != theirs.Session:
+			if v.Farm.Handoff == Sealed {
+				v.tried.keep(strings.Clone(v.sent.sealed), h)
+			}
 			return h, errRefused
 		}
 	case bound:
@@ -248,7 +251,8 @@ func (v *visit) choose(own reference.Token, ownErr error) (reference.Presented, 
 }
 
 // handed reads the hand-off of the request. False means that there is none, or
-// a reference that has been used.
+// one that has been used: a reference that was claimed, or a sealed one that
+// was refused. Only this member opens it, so only this member need remember.
 func (v *visit) handed() (p reference.Presented, ok bool, err error) {
 	switch {
 	case v.sent.none():
@@ -272,6 +276,9 @@ func (v *visit) handed() (p reference.Presented, ok bool, err error) {
 	v.note("decrypt", v.Name, "hand-off", err)
 	if err != nil {
 		return p, false, errRefused
+	}
+	if _, tried := v.tried.peek(v.sent.sealed); tried {
+		return p, false, nil // one attempt is all it was good for (CAS 3.0, section 3.1.1)
 	}
 	return p, true, nil
 }

@@ -232,7 +232,7 @@ func init() {
 			Plant: references(4, 8),
 		},
 		Fault{
-			ID: "M525", Name: "session IDs have 64 random bits and are filled up", Violates: []string{"ASVS-7.2.3", "ASVS-11.5.1", "NIST-5.1.secret", "WSTG-SESS-01"},
+			ID: "M525", Name: "session IDs have 64 random bits and are filled up", Violates: []string{"ASVS-7.2.3", "ASVS-11.5.1", "NIST-5.1.secret", "WSTG-SESS-01", "CAS-UNGUESSABLE"},
 			Convicts: []string{"tokens.generator"}, Level: farmspec.White,
 			Plant: service(func(o *reference.Options) { o.Rand = halfRandom{o.Rand} }),
 		},
@@ -267,6 +267,20 @@ func init() {
 			ID: "M530", Name: "a sealed hand-off is good for as long as the session", Violates: []string{"ASVS-9.2.1", "CAS-LIFETIME"},
 			Convicts: []string{"handoff.too-late"}, Level: farmspec.Black,
 			Plant: member(func(c *web.ServerConfig) { c.Sealer = ageless{c.Sealer, func() int64 { return c.Now().UnixMilli() }} }),
+		},
+		Fault{
+			ID: "M532", Name: "what is in front of the servers turns a stranger's hand-off away, and they never hear of it", Violates: []string{"CAS-ONE-ATTEMPT"},
+			Convicts: []string{"handoff.one-attempt"}, Level: farmspec.Black,
+			Plant: door(func(d *doorway, w http.ResponseWriter, r *http.Request) {
+				handed := r.URL.Query().Get(d.Farm.Handoff.Params().Sealed)
+				brought, _, err := d.Sealer.OpenHandoff(d.Name, handed)
+				own, none := d.Sealer.Open(d.token(r))
+				if err == nil && none == nil && own.ID != brought.ID {
+					http.Error(w, "This address was made for somebody else.", http.StatusForbidden)
+					return
+				}
+				d.next.ServeHTTP(w, r)
+			}),
 		},
 	)
 }
