@@ -66,9 +66,16 @@ type (
 	}
 	comparisonRow struct {
 		ComparedRequirement
-		Words string
-		Cells []comparisonCell
-		Cases []comparisonCase
+		Words   string
+		Cells   []comparisonCell
+		Reasons []comparisonReason
+		Cases   []comparisonCase
+	}
+	// comparisonReason is why some came to a verdict, the same words for all.
+	comparisonReason struct {
+		Verdict farmspec.Verdict
+		Reason  string
+		By      []comparisonCell
 	}
 	comparisonCell struct {
 		ComparedCell
@@ -86,8 +93,8 @@ type (
 		Chips    []comparisonChip
 	}
 	comparisonChip struct {
-		Label   string
-		Verdict farmspec.Verdict
+		Label, Name string
+		Verdict     farmspec.Verdict
 	}
 )
 
@@ -137,7 +144,7 @@ func (c *Comparison) Page() ([]byte, error) {
 	for i, s := range c.Scenarios {
 		x := comparisonCase{N: i, ID: s.ID, Name: s.Name, Href: template.URL("#case=" + escapeFragment(s.ID)), Words: differenceWords[s.Difference], Differs: s.Difference != Alike}
 		for j, one := range s.Cases {
-			x.Chips = append(x.Chips, comparisonChip{c.Implementations[j].Label, one.Verdict})
+			x.Chips = append(x.Chips, comparisonChip{c.Implementations[j].Label, c.Implementations[j].Name, one.Verdict})
 		}
 		cases[s.ID] = x
 		d.Cases = append(d.Cases, x)
@@ -188,6 +195,15 @@ func (c *Comparison) comparisonRow(row ComparedRequirement, cases map[string]com
 			y.Marks = append(y.Marks, pageLevel{Level: l, Name: levelNames[l], Verdict: cell.Levels[l]})
 		}
 		x.Cells = append(x.Cells, y)
+		if !cell.Verdict.Ran() || cell.Reason == "" {
+			continue
+		}
+		said := slices.IndexFunc(x.Reasons, func(r comparisonReason) bool { return r.Verdict == cell.Verdict && r.Reason == cell.Reason })
+		if said < 0 {
+			said = len(x.Reasons)
+			x.Reasons = append(x.Reasons, comparisonReason{Verdict: cell.Verdict, Reason: cell.Reason})
+		}
+		x.Reasons[said].By = append(x.Reasons[said].By, y)
 	}
 	for _, id := range row.Scenarios {
 		if s, ok := cases[id]; ok {
