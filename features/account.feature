@@ -31,7 +31,6 @@ Feature: Users look after their own account
     @account.sessions-take-password @ASVS-7.5.2 @feature:own-sessions @feature:concurrent-sessions @fault:M604 @fault:M605
     Scenario Outline: With <a password> no session is ended
       Given Ada is signed in
-      And Ben is signed in
       And Ada is signed in on her phone as well
       When Ada tries to end her other sessions with <a password>
       Then Ada's phone is still signed in
@@ -63,7 +62,6 @@ Feature: Users look after their own account
     @account.password-takes-password @ASVS-7.5.1 @feature:change-password @feature:concurrent-sessions @fault:M607 @fault:M608
     Scenario Outline: With <a password> in place of the present one nothing is changed
       Given Ada is signed in
-      And Ben is signed in
       When Ada tries to change her password with <a password> in place of it
       Then Ada's password is what it was
       When Ada changes her password
@@ -90,7 +88,6 @@ Feature: Users look after their own account
     @account.transaction-takes-password @ASVS-7.5.3 @feature:transaction @fault:M610 @fault:M611
     Scenario Outline: With <a password> the transaction is not carried out
       Given Ada is signed in
-      And Ben is signed in
       When Ada tries to do the transaction with <a password>
       Then it was not done
       When Ada does the transaction with her password
