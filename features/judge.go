@@ -48,6 +48,10 @@ type Options struct {
 	Command string
 	// Version and Commit identify the tool.
 	Version, Commit string
+	// Standards names the targets on which scenarios that only standards ask
+	// for are planned; empty is all. Where several profiles of one farm are
+	// judged, its cookies and caches need not be looked at in each.
+	Standards []string
 	// Sparse leaves out the evidence: verdicts and reasons only.
 	Sparse bool
 	// Features are the feature files; nil is the built-in ones.

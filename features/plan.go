@@ -123,7 +123,11 @@ func plan(selected []*Scenario, targets []*farmspec.Target, o *Options) []*plann
 	slices.SortFunc(sorted, func(a, b *Scenario) int { return strings.Compare(a.ID, b.ID) })
 	var cases []*planned
 	for _, t := range targets {
+		standards := len(o.Standards) == 0 || slices.Contains(o.Standards, t.Name)
 		for _, s := range sorted {
+			if !standards && s.standardsOnly() {
+				continue
+			}
 			p := &planned{scenario: s, target: t}
 			if o.waiting(p) {
 				p.wait = s.waits(t)
@@ -133,6 +137,15 @@ func plan(selected []*Scenario, targets []*farmspec.Target, o *Options) []*plann
 		}
 	}
 	return cases
+}
+
+// standardsOnly reports whether all that the scenario tests counts for the
+// hardened verdict alone.
+func (s *Scenario) standardsOnly() bool {
+	return !slices.ContainsFunc(s.Requirements, func(id string) bool {
+		q, ok := farmspec.RequirementByID(id)
+		return ok && q.Profile == "claim"
+	})
 }
 
 // applicable says whether the target declares what the scenario is about, and

@@ -24,22 +24,28 @@ import (
 
 // profiles are the configurations of the reference farm that a plain run
 // judges: every hand-off mode, rotation policy, topology and answer to a
-// spent token at least once. --all-profiles judges every combination. One of
-// them speaks TLS, without which much of the hardened profile means nothing;
-// the others need not, and are faster.
+// spent token at least once. --all-profiles judges every combination.
 var profiles = []simfarm.Options{
-	{Handoff: farmspec.Sealed, Rotation: farmspec.Strict, Topology: farmspec.SharedDomain, Participants: participants},
-	{Handoff: farmspec.Claimed, Rotation: farmspec.ReadVerify, Topology: farmspec.SplitDomain, Replay: farmspec.RevokeFamily},
-	{Handoff: farmspec.Direct, Rotation: farmspec.Coalesce, Topology: farmspec.SingleHost, TLS: true},
+	hardened,
+	{Handoff: farmspec.Claimed, Rotation: farmspec.ReadVerify, Topology: farmspec.SplitDomain},
+	{Handoff: farmspec.Direct, Rotation: farmspec.Strict, Topology: farmspec.SharedDomain},
+}
+
+// hardened is the profile on which a plain run judges what only standards ask
+// for: over TLS, without which much of that means nothing, with the cookies of
+// one host and spent tokens that end their family.
+var hardened = simfarm.Options{
+	Handoff: farmspec.Sealed, Rotation: farmspec.Coalesce, Topology: farmspec.SingleHost, Replay: farmspec.RevokeFamily,
+	TLS: true, Participants: participants,
 }
 
 // participants is how many other systems take part in single log-out with the
-// first profile, whichever way it is chosen. The scenarios about that are the
+// hardened profile, whichever way it is chosen. The scenarios about that are the
 // same on all of them, so the others go without.
 const participants = 3
 
 func withParticipants(o simfarm.Options) simfarm.Options {
-	if o.ProfileName() == profiles[0].ProfileName() {
+	if o.ProfileName() == hardened.ProfileName() {
 		o.Participants = participants
 	}
 	return o
@@ -73,7 +79,8 @@ With a target file it judges the farm that the file describes, after a doctor
 has proved the file; farmspec init writes one to start from.
 
 Of the reference: without --mode, --policy, --topology, --replay or --tls it judges three profiles
-that together cover every value; with any of them, the one profile they name.`,
+that together cover every value, and what only standards ask for on the one over TLS;
+with any of these flags, the one profile they name.`,
 		Example: `  farmspec run
   farmspec run shop.yaml
   farmspec run --run 'rotate.*' --mode claimed
@@ -270,7 +277,8 @@ func levelOf(word string) (farmspec.Level, error) {
 	return level, nil
 }
 
-// profiles turns the flags into configurations of the reference farm.
+// profiles turns the flags into configurations of the reference farm, and
+// says which of them the standards are for.
 func (f *runFlags) profiles() ([]simfarm.Options, error) {
 	one, err := profile(f.mode, f.policy, f.topology, f.replay)
 	if err != nil {
@@ -294,6 +302,7 @@ func (f *runFlags) profiles() ([]simfarm.Options, error) {
 	case f.named():
 		return []simfarm.Options{withParticipants(one)}, nil
 	}
+	f.Standards = []string{hardened.ProfileName()}
 	return profiles, nil
 }
 
