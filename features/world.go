@@ -199,6 +199,7 @@ func (w *world) use(ctx context.Context, t *farmspec.Target) error {
 	}
 	if order(w.judge.Level) < order(farmspec.Grey) {
 		w.hooks.Service, w.hooks.Admin, w.hooks.Processes, w.hooks.Trace, w.hooks.Holds = nil, nil, nil, nil, nil
+		w.hooks.Federation = nil
 	}
 	if w.hooks.Clock != nil { // earlier scenarios may have moved it
 		now, err := w.hooks.Clock.Now(ctx)
