@@ -3,6 +3,7 @@ package loadtest
 import (
 	"bytes"
 	"errors"
+	"io"
 	"strings"
 
 	"github.com/farmspec/farmspec"
@@ -107,6 +108,23 @@ func (a *answer) more() (bool, error) {
 	return a.whole, nil
 }
 
+// read takes in that n bytes were appended to raw by a read with such an error.
+// It reports whether the response is whole; the error is that it never will be.
+func (a *answer) read(n int, err error) (whole bool, failed error) {
+	if n > 0 {
+		if whole, failed = a.more(); whole || failed != nil {
+			return whole, failed
+		}
+	}
+	switch {
+	case err == io.EOF && a.closed():
+		return true, nil
+	case err == io.EOF:
+		return false, io.ErrUnexpectedEOF
+	}
+	return false, err
+}
+
 // closed takes in that the connection has ended in order. It reports whether
 // that makes the response whole.
 func (a *answer) closed() bool { return a.started && a.framing == untilClose }
@@ -155,7 +173,7 @@ func (a *answer) head(end int) error {
 			break
 		}
 		name, value, ok := strings.Cut(line, ":")
-		if !ok || !token(name) || strings.ContainsAny(value, "\r\x00") {
+		if !ok || !token(name) || strings.IndexByte(value, '\r') >= 0 || strings.IndexByte(value, 0) >= 0 {
 			return errMalformed
 		}
 		value = strings.Trim(value, " \t")

@@ -3,7 +3,6 @@ package loadtest
 import (
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -13,43 +12,78 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/farmspec/farmspec"
 )
 
-// fastWire keeps connections and writes and reads HTTP itself.
+// fastWire writes and reads HTTP itself. What a fiber asks for goes over the
+// connections of its loop, anything else over those here.
 type fastWire struct {
 	counts traffic
 	dial   func(context.Context, string, string) (net.Conn, error)
 	keep   bool
 	fields string // of every request
 
-	mu   sync.Mutex
-	idle map[string][]*fastConn // by host and port, the one used last at the end
+	slow *slowLines
 }
 
-// fastConn is a connection. One exchange at a time has it.
-type fastConn struct {
-	net.Conn
-	used time.Time // when it was put aside
-	// armed is the deadline that it has; ctx ends an exchange early, until disarm.
-	armed  time.Time
-	ctx    context.Context
-	disarm func() bool
+// line is a connection. One exchange at a time has it.
+type line interface {
+	// carry writes a.out and reads the answer to it.
+	carry(ctx context.Context, deadline time.Time, w *fastWire, a *response) error
+	close()
+}
 
-	// A turn: what is to be written, where to read to, and what it came to.
-	raw  syscall.RawConn
-	turn func(uintptr) bool
-	out  []byte
-	buf  []byte
-	n    int
-	err  error
+// lines are the connections of somebody.
+type lines interface {
+	// get returns one to the address, and whether it has been used before.
+	get(ctx context.Context, deadline time.Time, address string) (l line, used bool, err error)
+	put(address string, l line)
 }
 
 // idleTime is how long a connection is kept unused; see farmspec.NewTransport.
 const idleTime = 4 * time.Second
+
+// shelf keeps unused connections by host and port, the one used last at the end.
+type shelf[L line] map[string][]kept[L]
+
+type kept[L line] struct {
+	line  L
+	since time.Time
+}
+
+func (s shelf[L]) put(address string, l L) { s[address] = append(s[address], kept[L]{l, time.Now()}) }
+
+// take returns a connection and how long it has been unused, if any has not
+// been for too long.
+func (s shelf[L]) take(address string) (l L, unused time.Duration, ok bool) {
+	all := s[address]
+	if len(all) == 0 {
+		return l, 0, false
+	}
+	last := len(all) - 1
+	if unused = time.Since(all[last].since); unused > idleTime { // and so are all before it
+		for _, k := range all {
+			k.line.close()
+		}
+		delete(s, address)
+		return l, 0, false
+	}
+	l = all[last].line
+	all[last] = kept[L]{}
+	s[address] = all[:last]
+	return l, unused, true
+}
+
+func (s shelf[L]) close() {
+	for _, all := range s {
+		for _, k := range all {
+			k.line.close()
+		}
+	}
+	clear(s)
+}
 
 func newFastWire(t *farmspec.Target, keep bool) (wire, error) {
 	for _, m := range t.Members {
@@ -57,128 +91,42 @@ func newFastWire(t *farmspec.Target, keep bool) (wire, error) {
 			return nil, fmt.Errorf("the engine fast speaks HTTP/1.1 without TLS and member %s is at %s; take the engine vegeta", m.Name, m.URL)
 		}
 	}
-	w := &fastWire{dial: t.Transport().DialContext, keep: keep, idle: make(map[string][]*fastConn)}
+	w := &fastWire{dial: t.Transport().DialContext, keep: keep}
 	for _, name := range slices.Sorted(maps.Keys(navigation)) {
 		w.fields += name + ": " + navigation.Get(name) + "\r\n"
 	}
+	w.slow = &slowLines{w: w, idle: shelf[*slowLine]{}}
 	return w, nil
 }
 
 func (w *fastWire) traffic() *traffic { return &w.counts }
 
 func (w *fastWire) close() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, conns := range w.idle {
-		for _, c := range conns {
-			c.close()
-		}
-	}
-	clear(w.idle)
-}
-
-func (c *fastConn) close() {
-	if c.disarm != nil {
-		c.disarm()
-	}
-	_ = c.Conn.Close()
-}
-
-var past = time.Unix(1, 0)
-
-// arm makes the connection fail soon after the deadline, and when ctx is done.
-// A deadline that it has from the exchange before is kept where it is near
-// enough, because a new one costs as much as reading.
-func (c *fastConn) arm(ctx context.Context, now, deadline time.Time) error {
-	slack := min(deadline.Sub(now)/8, 100*time.Millisecond)
-	if late := c.armed.Sub(deadline); late < 0 || late > slack {
-		c.armed = deadline.Add(slack)
-		if err := c.SetDeadline(c.armed); err != nil {
-			return err
-		}
-	}
-	if c.ctx != ctx {
-		c.ctx, c.disarm = ctx, context.AfterFunc(ctx, func() { _ = c.SetDeadline(past) })
-	}
-	return ctx.Err()
-}
-
-// mayHaveEnded is how long a connection is unused before it is looked at again.
-const mayHaveEnded = 20 * time.Millisecond
-
-// get returns a connection to the address, and whether it has been used before.
-func (w *fastWire) get(ctx context.Context, now, deadline time.Time, address string) (*fastConn, bool, error) {
-	for c := w.take(address); c != nil; c = w.take(address) {
-		unused := now.Sub(c.used)
-		if unused < idleTime && (c.ctx == ctx || c.disarm()) && (unused < mayHaveEnded || c.silent()) {
-			return c, true, nil
-		}
-		c.close() // too old, ended, or with the deadline of a load that is over
-	}
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	conn, err := w.dial(ctx, "tcp", address)
-	if err != nil {
-		return nil, false, err
-	}
-	w.counts.connections.Add(1)
-	c := &fastConn{Conn: conn}
-	c.turn = c.takeTurn
-	if c.raw, err = conn.(*net.TCPConn).SyscallConn(); err != nil {
-		_ = conn.Close()
-		return nil, false, err
-	}
-	return c, false, nil
-}
-
-// silent reports whether the connection is open with nothing to read, as it
-// should be before a request.
-func (c *fastConn) silent() bool {
-	var err error
-	readable := c.raw.Control(func(fd uintptr) { _, _, err = syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK) })
-	return readable == nil && err == syscall.EAGAIN
-}
-
-// take returns the idle connection that was used last, or nil.
-func (w *fastWire) take(address string) *fastConn {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	conns := w.idle[address]
-	if len(conns) == 0 {
-		return nil
-	}
-	last := len(conns) - 1
-	c := conns[last]
-	conns[last] = nil
-	w.idle[address] = conns[:last]
-	return c
-}
-
-// put keeps a connection for the next exchange.
-func (w *fastWire) put(address string, c *fastConn) {
-	c.used = time.Now()
-	w.mu.Lock()
-	w.idle[address] = append(w.idle[address], c)
-	w.mu.Unlock()
+	w.slow.mu.Lock()
+	defer w.slow.mu.Unlock()
+	w.slow.idle.close()
 }
 
 func (w *fastWire) exchange(ctx context.Context, deadline time.Time, q *request, a *response) error {
+	var from lines = w.slow
+	if f, ok := ctx.(*fiber); ok {
+		from = f
+	}
 	*a = response{setCookies: a.setCookies[:0], in: a.in, out: a.out[:0]}
 	a.out = w.write(a.out, q)
 	address := hostPort(q.url)
 	for {
 		w.counts.requests.Add(1)
-		now := time.Now()
-		c, used, err := w.get(ctx, now, deadline, address)
+		l, used, err := from.get(ctx, deadline, address)
 		if err != nil {
 			return err
 		}
 		a.in.reset()
-		err = w.carry(ctx, now, deadline, c, a)
+		err = l.carry(ctx, deadline, w, a)
 		if err == nil && a.in.keep && a.in.over == 0 && w.keep {
-			w.put(address, c)
+			from.put(address, l)
 		} else {
-			c.close()
+			l.close()
 		}
 		if err != nil && used && !a.again && len(a.in.raw) == 0 && q.method == http.MethodGet && ctx.Err() == nil && !os.IsTimeout(err) {
 			a.again = true // the server had closed it, or has read the request and then done so
@@ -192,72 +140,65 @@ func (w *fastWire) exchange(ctx context.Context, deadline time.Time, q *request,
 	}
 }
 
-// carry writes a.out and reads the answer to it.
-func (w *fastWire) carry(ctx context.Context, now, deadline time.Time, c *fastConn, a *response) error {
-	if err := c.arm(ctx, now, deadline); err != nil {
+// slowLines are connections by package net, for goroutines. It is safe for
+// concurrent use.
+type slowLines struct {
+	w    *fastWire
+	mu   sync.Mutex
+	idle shelf[*slowLine]
+}
+
+func (s *slowLines) get(ctx context.Context, deadline time.Time, address string) (line, bool, error) {
+	s.mu.Lock()
+	l, _, ok := s.idle.take(address)
+	s.mu.Unlock()
+	if ok {
+		return l, true, nil
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	conn, err := s.w.dial(ctx, "tcp", address)
+	if err != nil {
+		return nil, false, err
+	}
+	s.w.counts.connections.Add(1)
+	return &slowLine{conn}, false, nil
+}
+
+func (s *slowLines) put(address string, l line) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.idle.put(address, l.(*slowLine))
+}
+
+type slowLine struct{ net.Conn }
+
+func (l *slowLine) close() { _ = l.Close() }
+
+var past = time.Unix(1, 0)
+
+func (l *slowLine) carry(ctx context.Context, deadline time.Time, w *fastWire, a *response) error {
+	if err := l.SetDeadline(deadline); err != nil {
 		return err
 	}
-	c.out = a.out
-	for in := &a.in; ; {
+	stop := context.AfterFunc(ctx, func() { _ = l.SetDeadline(past) })
+	n, err := l.Write(a.out)
+	w.counts.out.Add(uint64(n))
+	for err == nil {
+		var whole bool
+		in := &a.in
 		in.raw = slices.Grow(in.raw, 2<<10)
-		c.buf = in.raw[len(in.raw):cap(in.raw)]
-		unsent := len(c.out)
-		if err := c.raw.Read(c.turn); err != nil {
-			return err
-		}
-		w.counts.out.Add(uint64(unsent - len(c.out)))
-		switch {
-		case len(c.out) > 0 && c.err == syscall.EAGAIN: // more than the system takes at once
-			n, err := c.Write(c.out)
-			w.counts.out.Add(uint64(n))
-			if err != nil {
-				return err
-			}
-			c.out = nil
-			continue
-		case c.err != nil:
-			return c.err
-		case c.n == 0 && in.closed():
-			return nil
-		case c.n == 0:
-			return io.ErrUnexpectedEOF
-		}
-		w.counts.in.Add(uint64(c.n))
-		in.raw = in.raw[:len(in.raw)+c.n]
-		if whole, err := in.more(); whole || err != nil {
-			return err
+		n, err = l.Read(in.raw[len(in.raw):cap(in.raw)])
+		w.counts.in.Add(uint64(n))
+		in.raw = in.raw[:len(in.raw)+n]
+		if whole, err = in.read(n, err); whole {
+			break
 		}
 	}
-}
-
-// takeTurn writes what is to be written, waits, and reads. It waits before it
-// reads, because no answer can be there yet and a read in vain costs half as
-// much as the one that counts. It is called as syscall.RawConn.Read does, and
-// returns false to wait until there is something to read.
-func (c *fastConn) takeTurn(fd uintptr) bool {
-	c.n, c.err = 0, nil
-	if len(c.out) > 0 {
-		n, err := uninterrupted(syscall.Write, int(fd), c.out)
-		c.out = c.out[max(0, n):]
-		if c.err = err; err == nil && len(c.out) > 0 {
-			c.err = syscall.EAGAIN
-		}
-		return c.err != nil
+	if !stop() && err == nil {
+		a.in.keep = false // its deadline may be in the past by now
 	}
-	n, err := uninterrupted(syscall.Read, int(fd), c.buf)
-	if err == syscall.EAGAIN {
-		return false
-	}
-	c.n, c.err = max(0, n), err
-	return true
-}
-
-func uninterrupted(call func(int, []byte) (int, error), fd int, b []byte) (int, error) {
-	for {
-		if n, err := call(fd, b); err != syscall.EINTR {
-			return n, err
-		}
-	}
+	return err
 }
 
 func hostPort(u *url.URL) string {

@@ -80,13 +80,18 @@ func TestFrozenFarmIsMeasured(t *testing.T) {
 			}
 			slices.Sort(truth)
 			p99 := truth[len(truth)*99/100-1]
-			if off := float64(r.Latency.P99-p99) / float64(p99); off < -tolerance || off > tolerance {
-				t.Errorf("p99 %v, the farm's own record says %v: %.1f %% off", r.Latency.P99, p99, 100*off)
+			theory := freeze - run10/100
+			slack := time.Duration(tolerance * float64(p99))
+			if testing.Short() || raceDetector {
+				slack += max(0, p99-theory) // what the machine was too slow for, it may have been for the client too
+			}
+			if off := r.Latency.P99 - p99; off < -slack || off > slack {
+				t.Errorf("p99 %v, the farm's own record says %v: %.1f %% off", r.Latency.P99, p99, 100*float64(off)/float64(p99))
 			}
 			if p99 < freeze*9/10 {
 				t.Errorf("the slowest hundredth waited %v beside a freeze of %v", p99, freeze)
 			}
-			t.Logf("p99 %v measured, %v by the farm's record, %v in theory", r.Latency.P99, p99, freeze-run10/100)
+			t.Logf("p99 %v measured, %v by the farm's record, %v in theory", r.Latency.P99, p99, theory)
 		})
 	}
 }

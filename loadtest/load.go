@@ -127,6 +127,8 @@ type load struct {
 	busy         atomic.Int64
 	tickets      chan struct{}
 
+	loadCPU               time.Duration
+	loadRequests          uint64
 	history               history
 	values                atomic.Uint64
 	probes, probesRefused atomic.Uint64
@@ -474,16 +476,14 @@ func (l *load) run(ctx context.Context) (*farmspec.LoadReport, error) {
 		return nil, err
 	}
 	stop := l.sacrifice(ctx)
-	before, sent := cpuTime(), l.wire.traffic().requests.Load()
 	if l.Search != nil {
 		err = l.search(ctx, r)
 	} else {
 		var t *tally
-		if t, err = l.stage(ctx, l.Pace, "", l.vegetaResults()); t != nil {
+		if t, err = l.runStage(ctx, l.Pace, "", l.vegetaResults()); t != nil {
 			l.fill(r, t, l.Pace)
 		}
 	}
-	loadCPU, loadRequests := cpuTime()-before, l.wire.traffic().requests.Load()-sent
 	stop()
 	if err != nil {
 		return nil, err
@@ -494,7 +494,7 @@ func (l *load) run(ctx context.Context) (*farmspec.LoadReport, error) {
 	}
 	tr := l.wire.traffic()
 	r.Traffic = farmspec.LoadTraffic{Requests: tr.requests.Load(), Connections: tr.connections.Load(), BytesOut: tr.out.Load(), BytesIn: tr.in.Load(), CPU: cpuTime() - cpu,
-		LoadCPU: loadCPU, LoadRequests: loadRequests}
+		LoadCPU: l.loadCPU, LoadRequests: l.loadRequests}
 	r.Run.Took = time.Since(began)
 	if r.Run.Started.IsZero() {
 		r.Run.Started = began
@@ -679,9 +679,9 @@ func (l *load) lastProbes(ctx context.Context) {
 	}
 }
 
-// stage runs one schedule with the browsers there are. The tally is complete
+// runStage runs one schedule with the browsers there are. The tally is complete
 // when it returns.
-func (l *load) stage(ctx context.Context, p Pace, name string, results vegeta.Encoder) (*tally, error) {
+func (l *load) runStage(ctx context.Context, p Pace, name string, results vegeta.Encoder) (*tally, error) {
 	t := newTally(l.WarmUp, l.Duration, l.members, results)
 	s := &schedule{pacer: p.Pacer, end: t.end, shard: l.Shard}
 	t.started = time.Now()
@@ -717,7 +717,9 @@ func (l *load) stage(ctx context.Context, p Pace, name string, results vegeta.En
 		defer close(gathered)
 		l.gather(t, p, name, gathering)
 	}()
-	l.Engine.drive(ctx, s, t.started, func(a Arrival) { l.serve(lend, views, t, a) })
+	before, sent := cpuTime(), l.wire.traffic().requests.Load()
+	l.Engine.drive(ctx, s, &stage{l, t, lend, views})
+	l.loadCPU, l.loadRequests = l.loadCPU+cpuTime()-before, l.loadRequests+l.wire.traffic().requests.Load()-sent
 	if ctx.Err() != nil {
 		t.until = min(time.Duration(cmp.Or(brokenOff.Load(), int64(time.Since(t.started)))), t.end)
 	}
@@ -752,59 +754,110 @@ func (l *load) gather(t *tally, p Pace, name string, done <-chan struct{}) {
 	}
 }
 
-// serve lends a browser to an arrival and records what it does.
-func (l *load) serve(lend, views context.Context, t *tally, a Arrival) {
-	d := newDice(l.Seed, a.N)
-	action := l.Mix.pick(d.next())
-	b, returning := l.borrow(lend, action)
-	if b == nil {
-		t.put(record{n: a.N, due: a.Due, end: max(a.Due, time.Since(t.started)), missed: true, result: result{action: action, member: -1}})
-		return
-	}
-	l.busy.Add(1)
-	rest := action == Idle && !returning
-	if rest {
-		action = View // the browser that goes to rest makes a last view
-	}
-	r := record{n: a.N, due: a.Due, begin: time.Since(t.started)}
-	r.result = l.act(views, b, action, &d)
-	r.end = time.Since(t.started)
-	t.put(r)
-	if r.outcome == farmspec.LoadAccepted && d.chance(l.Probe) {
-		l.probe(views, b)
-	}
-	l.busy.Add(-1)
-	l.giveBack(b, rest, &d)
+// stage is one schedule with the browsers there are.
+type stage struct {
+	*load
+	t *tally
+	// lend is done when nobody waits for a browser any more, views when page
+	// views under way are given up.
+	lend, views context.Context
 }
 
-// borrow returns a free browser, one that has rested if possible for Idle; nil
+// job is an arrival that is to be served.
+type job struct {
+	Arrival
+	action   Action
+	dice     dice
+	b        *browser
+	returned bool // the browser had rested
+}
+
+func (s *stage) job(a Arrival) job {
+	d := newDice(s.Seed, a.N)
+	action := s.Mix.pick(d.next())
+	return job{Arrival: a, action: action, dice: d}
+}
+
+// serve lends a browser to an arrival and records what it does.
+func (s *stage) serve(a Arrival) {
+	j := s.job(a)
+	if !s.borrow(&j) {
+		s.miss(&j)
+		return
+	}
+	s.carryOut(s.views, &j)
+}
+
+// miss records that an arrival got no browser.
+func (s *stage) miss(j *job) {
+	s.t.put(record{n: j.N, due: j.Due, end: max(j.Due, time.Since(s.t.started)), missed: true, result: result{action: j.action, member: -1}})
+}
+
+// carryOut does what the arrival wants with the browser that was lent to it,
+// and records it.
+func (s *stage) carryOut(ctx context.Context, j *job) {
+	l, d := s.load, &j.dice
+	l.busy.Add(1)
+	rest := j.action == Idle && !j.returned
+	if rest {
+		j.action = View // the browser that goes to rest makes a last view
+	}
+	r := record{n: j.N, due: j.Due, begin: time.Since(s.t.started)}
+	r.result = l.act(ctx, j.b, j.action, d)
+	r.end = time.Since(s.t.started)
+	s.t.put(r)
+	if r.outcome == farmspec.LoadAccepted && d.chance(l.Probe) {
+		l.probe(ctx, j.b)
+	}
+	l.busy.Add(-1)
+	l.giveBack(j.b, rest, d)
+}
+
+// borrow takes a free browser, one that has rested if possible for Idle; false
 // where none is free in time or too many wait.
-func (l *load) borrow(ctx context.Context, a Action) (b *browser, rested bool) {
-	if a == Idle {
+func (s *stage) borrow(j *job) bool {
+	if s.borrowNow(j, false) {
+		return true
+	}
+	if int(s.waiting.Add(1)) > s.MaxWaiting {
+		s.waiting.Add(-1)
+		return false
+	}
+	defer s.waiting.Add(-1)
+	select {
+	case j.b = <-s.free:
+	case j.b = <-s.rested: // nobody else is left
+		j.returned = true
+	case <-s.lend.Done():
+		return false
+	}
+	return true
+}
+
+// borrowNow takes a browser if one is free; anybody's that rests if it waited.
+func (s *stage) borrowNow(j *job, waited bool) bool {
+	if j.action == Idle {
 		select {
-		case b := <-l.rested:
-			return b, true
+		case j.b = <-s.rested:
+			j.returned = true
+			return true
 		default:
 		}
 	}
 	select {
-	case b := <-l.free:
-		return b, false
+	case j.b = <-s.free:
+		return true
 	default:
 	}
-	if int(l.waiting.Add(1)) > l.MaxWaiting {
-		l.waiting.Add(-1)
-		return nil, false
+	if waited {
+		select {
+		case j.b = <-s.rested:
+			j.returned = true
+			return true
+		default:
+		}
 	}
-	defer l.waiting.Add(-1)
-	select {
-	case b := <-l.free:
-		return b, false
-	case b := <-l.rested: // nobody else is left
-		return b, true
-	case <-ctx.Done():
-		return nil, false
-	}
+	return false
 }
 
 func (l *load) giveBack(b *browser, rest bool, d *dice) {
@@ -851,7 +904,7 @@ func (l *load) search(ctx context.Context, r *farmspec.LoadReport) error {
 		if err != nil {
 			break // the highest rate there is
 		}
-		t, err := l.stage(ctx, p, fmt.Sprintf("step %d: %s", len(r.Steps)+1, p.Text), nil)
+		t, err := l.runStage(ctx, p, fmt.Sprintf("step %d: %s", len(r.Steps)+1, p.Text), nil)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,8 @@
 package loadtest_test
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -78,10 +80,11 @@ func field(b *testing.B, text, word string) float64 {
 	return 0
 }
 
-// BenchmarkPeers asks the first member for a page with a rotating token, by
-// every client there is, one after the other: CPU of the client for each page.
-// Other clients go as fast as they can over so many connections, or at the
-// rate of the first of them; they follow no hop and judge no page.
+// BenchmarkPeers asks for pages with rotating tokens, by every client there is,
+// one after the other, as fast as the farm goes over so many connections: CPU
+// of the client for each page. The peers ask the first member only, follow no
+// hop and judge no page. wrk is given a pool of tokens in Lua, k6 one for each
+// of its users.
 func BenchmarkPeers(b *testing.B) {
 	target := farmApart(b, 10_000)
 	m, page := target.Members[0], target.Pages[0]
@@ -110,20 +113,56 @@ func BenchmarkPeers(b *testing.B) {
 		b.ReportMetric(float64(spent.Microseconds())/n, "cpu-µs/request")
 		b.ReportMetric(achieved, "requests/s")
 	})
-	for _, engine := range []loadtest.Engine{loadtest.Fast{}, loadtest.Vegeta{}} {
+	b.Run("k6", func(b *testing.B) {
+		tokens := filepath.Join(dir, "tokens.json")
+		list, err := json.Marshal(signedIn(b, target))
+		if err != nil {
+			b.Fatal(err)
+		}
+		script := filepath.Join(dir, "pool.js")
+		if err := errors.Join(os.WriteFile(tokens, list, 0o600), os.WriteFile(script, []byte(k6Pool), 0o600)); err != nil {
+			b.Fatal(err)
+		}
+		spent, out := peer(b, "k6", "run", "--quiet", "--no-usage-report", "--vus", strconv.Itoa(peerConnections), "--duration", strconv.Itoa(b.N)+"s",
+			"-e", "TOKENS="+tokens, "-e", "PAGE=http://127.0.0.1:"+u.Port()+u.RequestURI(), "-e", "HOST="+u.Host, script)
+		n, bad := field(b, out, "pages"), field(b, out, "refused")
+		if bad > 0 {
+			b.Fatalf("k6 was refused %v of %v pages\n%s", bad, n, out)
+		}
+		b.ReportMetric(float64(spent.Microseconds())/n, "cpu-µs/request")
+		b.ReportMetric(n/float64(b.N), "requests/s")
+	})
+	for _, engine := range engines() {
 		b.Run(engine.String(), func(b *testing.B) {
-			var s span
-			r := run(b, loadtest.Options{Target: target, Engine: engine, Browsers: peerSessions, Pace: rate(b, achieved), WarmUp: 300 * time.Millisecond,
-				Duration: time.Duration(b.N) * time.Second, Mix: loadtest.Mix{loadtest.View: 1}, Probe: -1, Seed: 1, Progress: &s})
+			r := run(b, loadtest.Options{Target: target, Engine: engine, Browsers: peerConnections, MaxWaiting: peerSessions, Pace: rate(b, 1.3*achieved), WarmUp: 300 * time.Millisecond,
+				Duration: time.Duration(b.N) * time.Second, Mix: loadtest.Mix{loadtest.View: 1}, Probe: -1, Seed: 1})
 			if r.Truth.Verdict != farmspec.Pass {
 				b.Fatal(r.Truth.Reason)
 			}
-			views := float64(r.Arrivals.Ended+r.Arrivals.WarmUp) - s.at.Seconds()*achieved
-			b.ReportMetric(float64((s.to-s.from).Microseconds())/views, "cpu-µs/request")
+			b.ReportMetric(float64(r.Traffic.LoadCPU.Microseconds())/float64(r.Traffic.LoadRequests), "cpu-µs/request")
 			b.ReportMetric(r.Arrivals.AchievedRate, "requests/s")
 		})
 	}
 }
+
+const k6Pool = `
+import http from 'k6/http';
+import { Counter } from 'k6/metrics';
+const tokens = JSON.parse(open(__ENV.TOKENS)), pages = new Counter('pages'), refused = new Counter('refused');
+let token;
+export const options = { noCookiesReset: true, maxRedirects: 0 };
+export default function () {
+  if (!token) token = tokens[__VU - 1];
+  const r = http.get(__ENV.PAGE, { jar: null, headers: { Host: __ENV.HOST, Cookie: token } });
+  pages.add(1);
+  const set = r.headers['Set-Cookie'];
+  if (r.status === 200 && set) token = set.split(';')[0]; else refused.add(1);
+}
+export function handleSummary(data) {
+  const count = (m) => data.metrics[m] ? data.metrics[m].values.count : 0;
+  return { stdout: "pages " + count('pages') + " refused " + count('refused') + "\n" };
+}
+`
 
 var luaPool = fmt.Sprintf(`
 local pool, n, pages, refused = {}, 0, 0, 0

@@ -20,10 +20,10 @@ type Engine interface {
 	// wire returns what carries requests, for so many browsers. The error is
 	// that the engine cannot reach such a target.
 	wire(t *farmspec.Target, browsers int, keep bool) (wire, error)
-	// drive calls serve for every arrival of the schedule, each in a goroutine
-	// of its own at its time after began, however many are under way. It
-	// returns when all have returned. It begins none once ctx is done.
-	drive(ctx context.Context, s *schedule, began time.Time, serve func(Arrival))
+	// drive has every arrival of the schedule served, each at its time after the
+	// stage began, however many are under way. It returns when all are. It
+	// begins none once ctx is done.
+	drive(ctx context.Context, s *schedule, st *stage)
 }
 
 // Vegeta is the engine made of vegeta's attacker and net/http: HTTP/1.1,
@@ -36,8 +36,8 @@ func (Vegeta) wire(t *farmspec.Target, browsers int, keep bool) (wire, error) {
 	return newHTTPWire(t, browsers, keep), nil
 }
 
-func (Vegeta) drive(ctx context.Context, s *schedule, began time.Time, serve func(Arrival)) {
-	d := &driver{schedule: s, began: began, serve: serve}
+func (Vegeta) drive(ctx context.Context, s *schedule, st *stage) {
+	d := &driver{schedule: s, stage: st}
 	attacker := vegeta.NewAttacker(
 		vegeta.Client(&http.Client{Transport: d}),
 		// Workers are not capped: a worker that waits for a browser holds up
@@ -60,8 +60,7 @@ func target(t *vegeta.Target) error {
 // each is served. A vegeta.Targeter would not do: it never sees a response.
 type driver struct {
 	*schedule
-	began time.Time
-	serve func(Arrival)
+	stage *stage
 
 	mu  sync.Mutex
 	due []Arrival
@@ -76,7 +75,7 @@ func (d *driver) Pace(time.Duration, uint64) (time.Duration, bool) {
 	d.mu.Lock()
 	d.due = append(d.due, a)
 	d.mu.Unlock()
-	return a.Due - time.Since(d.began), false
+	return a.Due - time.Since(d.stage.t.started), false
 }
 
 // Rate implements vegeta.Pacer.
@@ -89,6 +88,6 @@ func (d *driver) RoundTrip(r *http.Request) (*http.Response, error) {
 	a := d.due[0]
 	d.due = d.due[1:]
 	d.mu.Unlock()
-	d.serve(a)
+	d.stage.serve(a)
 	return &http.Response{StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody, Request: r}, nil
 }
