@@ -77,7 +77,7 @@ Feature: A log-out reaches every system that takes part
       And Ada is out at every participant but participant 1
       And the administrator is told that not everybody has confirmed
 
-    @slo.provider-down @AJ-6.2 @level:G @needs:federation @needs:processes @feature:single-log-out @feature:log-out @exclusive @fault:M703
+    @slo.provider-down @AJ-6.1 @AJ-6.2 @level:G @needs:federation @needs:processes @feature:single-log-out @feature:log-out @exclusive @fault:M703
     Scenario: With the provider down she is out at the farm all the same, and learns that it is only there
       Given Ada is signed in through the provider, at the farm and at every participant
       And the provider is down

@@ -179,7 +179,7 @@ func (p *Participant) Receive(ctx context.Context, w Wire) (r Reply, err error) 
 		if !p.Memory.Asked(m.InResponseTo, p.Now()) {
 			err = ErrUnasked
 		}
-		r = Reply{Partial: m.Status != Success, RelayState: m.RelayState}
+		r = Reply{Partial: m.Status != Success}
 	case m.Kind != LogoutRequest:
 		err = fmt.Errorf("%w: a %s at the log-out address", ErrMessage, m.Kind)
 	default:

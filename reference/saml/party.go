@@ -87,8 +87,6 @@ type Reply struct {
 	Answer *Wire
 	// Partial says that a log-out has not reached everybody.
 	Partial bool
-	// RelayState is the answer's, where one was asked for.
-	RelayState string
 }
 
 // message begins a message of the party's own.

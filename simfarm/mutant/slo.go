@@ -89,7 +89,7 @@ func init() {
 		},
 		Fault{
 			ID: "M703", Name: "the session ends here only once the provider has answered",
-			Violates: []string{"AJ-6.2"}, Convicts: []string{"slo.provider-down"},
+			Violates: []string{"AJ-6.1", "AJ-6.2"}, Convicts: []string{"slo.provider-down"},
 			Level: farmspec.Grey, Profile: circled,
 			Plant: single(func(local web.Service, f *web.Federated) federationWith {
 				return federationWith{Federated: f, signOut: func(ctx context.Context, r reference.Presented) (web.Farewell, error) {
