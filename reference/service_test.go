@@ -1053,7 +1053,7 @@ func TestObserverSeesWhoDoesWhat(t *testing.T) {
 	if err := b.Logout(t.Context(), reference.Presented{Token: next}); err != nil {
 		t.Error(err)
 	}
-	expect("log-out", "service>database lookup true", "service>service compare true", "service>service elapsed true", "at in-logout", "service>database close true")
+	expect("log-out", "service>database lookup true", "service>service compare true", "service>service elapsed true", "at in-logout", "service>database close true", "at after-close")
 
 	g = b.login("ada")
 	w.taken()
