@@ -75,7 +75,7 @@ func TestFarmsInTrouble(t *testing.T) {
 				o := loadtest.Options{Engine: engine, Target: target, Browsers: 4, Pace: rate(t, 100), WarmUp: 200 * time.Millisecond, Duration: 300 * time.Millisecond,
 					Mix: loadtest.Mix{loadtest.View: 1}, Probe: 1, Timeout: 5 * time.Second, Seed: 1}
 				if tc.outcome == "timed out" {
-					o.Timeout, o.Drain = 500*time.Millisecond, 600*time.Millisecond
+					o.Timeout, o.Drain = 300*time.Millisecond, 3*time.Second
 				}
 				o.Progress = watching(func(n farmspec.LoadNow) {
 					if !n.WarmingUp {
