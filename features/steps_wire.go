@@ -930,11 +930,16 @@ func (w *world) noAddressIsPlain() error {
 var maxAge = regexp.MustCompile(`(?i)(?:^|;)\s*max-age\s*=\s*"?(\d+)`)
 
 // everyServerTellsTLS asks for Strict-Transport-Security with a time above
-// zero on the pages of each server (RFC 6797, section 6.1).
+// zero on the pages of each server (RFC 6797, section 6.1). Browsers keep no
+// such rule for a host without a name (section 8.1.1), so none is asked there.
 func (w *world) everyServerTellsTLS() error {
 	p := w.wire.who
-	pages := w.pagesOf(p)
+	pages, named := w.pagesOf(p), false
 	for _, m := range w.target.Members {
+		if u, err := url.Parse(m.URL); err != nil || net.ParseIP(u.Hostname()) != nil {
+			continue
+		}
+		named = true
 		i := slices.IndexFunc(pages, func(x *farmspec.Exchange) bool {
 			by, ok := w.target.MemberOf(x.URL)
 			return ok && by.Name == m.Name
@@ -951,6 +956,9 @@ func (w *world) everyServerTellsTLS() error {
 		if err := w.expect(true, pages[i], expected, said); err != nil {
 			return err
 		}
+	}
+	if !named {
+		return &notOffered{"the servers have addresses and no names"}
 	}
 	return nil
 }
