@@ -49,7 +49,7 @@ type Options struct {
 	// Version and Commit identify the tool.
 	Version, Commit string
 	// Standards names the targets on which scenarios that only standards ask
-	// for are planned; empty is all. Where several profiles of one farm are
+	// for are run; empty is all. Where several profiles of one farm are
 	// judged, its cookies and caches need not be looked at in each.
 	Standards []string
 	// Sparse leaves out the evidence: verdicts and reasons only.

@@ -123,11 +123,7 @@ func plan(selected []*Scenario, targets []*farmspec.Target, o *Options) []*plann
 	slices.SortFunc(sorted, func(a, b *Scenario) int { return strings.Compare(a.ID, b.ID) })
 	var cases []*planned
 	for _, t := range targets {
-		standards := len(o.Standards) == 0 || slices.Contains(o.Standards, t.Name)
 		for _, s := range sorted {
-			if !standards && s.standardsOnly() {
-				continue
-			}
 			p := &planned{scenario: s, target: t}
 			if o.waiting(p) {
 				p.wait = s.waits(t)
@@ -152,6 +148,9 @@ func (s *Scenario) standardsOnly() bool {
 // whether the run can see it.
 func applicable(p *planned, o *Options) (farmspec.Verdict, string) {
 	s, t := p.scenario, p.target
+	if len(o.Standards) > 0 && !slices.Contains(o.Standards, t.Name) && s.standardsOnly() {
+		return farmspec.Disabled, "only standards ask for it, and this run judges that on " + strings.Join(o.Standards, " and ")
+	}
 	for _, d := range []struct {
 		what, has string
 		wants     []string
