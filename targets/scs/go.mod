@@ -1,6 +1,6 @@
 module github.com/farmspec/farmspec/targets/scs
 
-go 1.19
+go 1.23
 
 require (
 	github.com/alexedwards/scs/redisstore v0.0.0-20240316134038-7e11d57e8885
