@@ -149,15 +149,12 @@ func headEnd(raw []byte, from int) int {
 
 // head reads status line and fields of raw[:end].
 func (a *answer) head(end int) error {
-	// One copy, for the strings to be parts of; raw is used again.
-	text := string(a.raw[:end])
-	line, text, _ := strings.Cut(text, "\n")
-	line = strings.TrimSuffix(line, "\r")
-	if len(line) < 12 || line[:7] != "HTTP/1." || line[7] != '1' && line[7] != '0' || line[8] != ' ' || len(line) > 12 && line[12] != ' ' {
+	line, rest := cutLine(a.raw[:end])
+	if len(line) < 12 || string(line[:7]) != "HTTP/1." || line[7] != '1' && line[7] != '0' || line[8] != ' ' || len(line) > 12 && line[12] != ' ' {
 		return errMalformed
 	}
 	status := 0
-	for _, c := range []byte(line[9:12]) {
+	for _, c := range line[9:12] {
 		if c < '0' || c > '9' {
 			return errMalformed
 		}
@@ -167,44 +164,44 @@ func (a *answer) head(end int) error {
 	a.status, a.keep, a.location, a.policy, a.setCookies = status, !old, "", "", a.setCookies[:0]
 	length, chunked := -1, false
 	for {
-		line, text, _ = strings.Cut(text, "\n")
-		line = strings.TrimSuffix(line, "\r")
-		if line == "" {
+		line, rest = cutLine(rest)
+		if len(line) == 0 {
 			break
 		}
-		name, value, ok := strings.Cut(line, ":")
-		if !ok || !token(name) || strings.IndexByte(value, '\r') >= 0 || strings.IndexByte(value, 0) >= 0 {
+		name, value, ok := bytes.Cut(line, colon)
+		if !ok || !token(name) || bytes.IndexByte(value, '\r') >= 0 || bytes.IndexByte(value, 0) >= 0 {
 			return errMalformed
 		}
-		value = strings.Trim(value, " \t")
+		value = bytes.Trim(value, " \t")
+		// What is kept is copied: raw is used again.
 		switch {
-		case strings.EqualFold(name, "Set-Cookie"):
-			a.setCookies = append(a.setCookies, value)
-		case strings.EqualFold(name, "Location"):
+		case is(name, "set-cookie"):
+			a.setCookies = append(a.setCookies, string(value))
+		case is(name, "location"):
 			if a.location == "" {
-				a.location = value
+				a.location = string(value)
 			}
-		case strings.EqualFold(name, "Referrer-Policy"):
+		case is(name, "referrer-policy"):
 			if a.policy == "" {
-				a.policy = value
+				a.policy = policyOf(value)
 			}
-		case strings.EqualFold(name, "Content-Length"):
+		case is(name, "content-length"):
 			n, ok := decimal(value)
 			if !ok || length >= 0 && n != length {
 				return errMalformed
 			}
 			length = n
-		case strings.EqualFold(name, "Transfer-Encoding"):
-			if chunked || !strings.EqualFold(value, "chunked") || a.status/100 == 1 {
+		case is(name, "transfer-encoding"):
+			if chunked || !is(value, "chunked") || a.status/100 == 1 {
 				return errMalformed
 			}
 			chunked = true
-		case strings.EqualFold(name, "Connection"):
-			for option := range strings.SplitSeq(value, ",") {
-				switch option = strings.Trim(option, " \t"); {
-				case strings.EqualFold(option, "close"):
+		case is(name, "connection"):
+			for option := range bytes.SplitSeq(value, comma) {
+				switch option = bytes.Trim(option, " \t"); {
+				case is(option, "close"):
 					a.keep = false
-				case strings.EqualFold(option, "keep-alive") && old:
+				case is(option, "keep-alive") && old:
 					a.keep = true
 				}
 			}
@@ -237,6 +234,44 @@ func (a *answer) head(end int) error {
 	}
 	a.started = true
 	return nil
+}
+
+var colon, comma = []byte(":"), []byte(",")
+
+// cutLine returns the first line, without its end, and what follows.
+func cutLine(text []byte) (line, rest []byte) {
+	n := bytes.IndexByte(text, '\n')
+	line, rest = text[:n], text[n+1:]
+	if n > 0 && line[n-1] == '\r' {
+		line = line[:n-1]
+	}
+	return line, rest
+}
+
+// is compares a word with one in lower case, ASCII letters of both cases alike.
+func is(word []byte, lower string) bool {
+	if len(word) != len(lower) {
+		return false
+	}
+	for i, c := range word {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// policyOf is the value as a text; a common one costs no memory.
+func policyOf(value []byte) string {
+	for _, common := range [...]string{"no-referrer", "same-origin", "strict-origin-when-cross-origin"} {
+		if string(value) == common {
+			return common
+		}
+	}
+	return string(value)
 }
 
 // chunks decodes what there is of a chunked body, in place.
@@ -295,26 +330,26 @@ func (a *answer) chunks() (bool, error) {
 }
 
 // token reports whether s may be the name of a field (RFC 9110, section 5.6.2).
-func token(s string) bool {
-	for _, c := range []byte(s) {
+func token(s []byte) bool {
+	for _, c := range s {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
 		default:
 			return false
 		}
 	}
-	return s != ""
+	return len(s) > 0
 }
 
 // decimal reads a length of at most twelve digits.
-func decimal(s string) (n int, ok bool) {
-	for _, c := range []byte(s) {
+func decimal(s []byte) (n int, ok bool) {
+	for _, c := range s {
 		if c < '0' || c > '9' {
 			return 0, false
 		}
 		n = 10*n + int(c-'0')
 	}
-	return n, s != "" && len(s) <= 12
+	return n, len(s) > 0 && len(s) <= 12
 }
 
 // hexadecimal reads a length of at most eight digits.
