@@ -169,26 +169,30 @@ func BenchmarkClient(b *testing.B) {
 func BenchmarkSessions(b *testing.B) {
 	const sessions = 10_000
 	target := farmApart(b, sessions+200)
-	debug.FreeOSMemory()
-	before, resident := heap(), rss()
-	var after, residentAfter float64
-	o := loadtest.Options{Target: target, Browsers: sessions, Pace: rate(b, 500), Duration: time.Second, Mix: loadtest.Mix{loadtest.View: 1}, Probe: -1, Seed: 1}
-	o.Progress = watching(func(farmspec.LoadNow) {
-		residentAfter = max(residentAfter, rss())
-		if after == 0 {
-			runtime.GC()
-			after = heap()
-		}
-	})
-	for range b.N {
-		if r := run(b, o); r.Truth.Verdict != farmspec.Pass {
-			b.Fatal(r.Truth.Reason)
-		}
-		target.Hooks.Accounts.(*benchAccounts).next.Store(0)
+	for _, engine := range engines() {
+		b.Run(engine.String(), func(b *testing.B) {
+			debug.FreeOSMemory()
+			before, resident := heap(), rss()
+			var after, residentAfter float64
+			o := loadtest.Options{Target: target, Engine: engine, Browsers: sessions, Pace: rate(b, 500), Duration: time.Second, Mix: loadtest.Mix{loadtest.View: 1}, Probe: -1, Seed: 1}
+			o.Progress = watching(func(farmspec.LoadNow) {
+				residentAfter = max(residentAfter, rss())
+				if after == 0 {
+					runtime.GC()
+					after = heap()
+				}
+			})
+			for range b.N {
+				target.Hooks.Accounts.(*benchAccounts).next.Store(0)
+				if r := run(b, o); r.Truth.Verdict != farmspec.Pass {
+					b.Fatal(r.Truth.Reason)
+				}
+			}
+			b.ReportMetric((after-before)/1e6, "heap-MB")
+			b.ReportMetric((residentAfter-resident)/1e6, "rss-growth-MB")
+			b.ReportMetric(residentAfter/1e6, "rss-MB")
+		})
 	}
-	b.ReportMetric((after-before)/1e6, "heap-MB")
-	b.ReportMetric((residentAfter-resident)/1e6, "rss-growth-MB")
-	b.ReportMetric(residentAfter/1e6, "rss-MB")
 }
 
 func heap() float64 {
