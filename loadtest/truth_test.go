@@ -95,26 +95,28 @@ func TestFaultsConvicted(t *testing.T) {
 		{"M213", "", "a server with a key of its own refuses what others seal", false, true},
 		{"F11", "I1", "no token is ever replaced", true, false},
 	} {
-		t.Run(tc.fault, func(t *testing.T) {
-			t.Parallel()
-			f := slices.IndexFunc(mutant.All(), func(f mutant.Fault) bool { return f.ID == tc.fault })
-			if f < 0 {
-				t.Fatalf("no fault %s", tc.fault)
-			}
-			fault := mutant.All()[f]
-			o := fault.Profile
-			o.Wrap = fault.Plant()
-			r := run(t, loadtest.Options{Target: open(t, o), Browsers: 6, Pace: rate(t, 150), Duration: 600 * time.Millisecond, Probe: 0.5, Seed: 2,
-				Mix: loadtest.Mix{loadtest.View: 30, loadtest.Hop: 30, loadtest.LogOut: 10, loadtest.Tabs: 10}})
-			if r.Truth.Verdict != farmspec.Fail {
-				t.Errorf("verdict %s (%s): %s", r.Truth.Verdict, r.Truth.Reason, tc.why)
-			}
-			if tc.accepts != (r.Truth.WrongAccepts > 0) || tc.refusals != (r.Truth.WrongRefusals > 0) {
-				t.Errorf("%d wrongful acceptances, %d wrongful refusals; %s", r.Truth.WrongAccepts, r.Truth.WrongRefusals, tc.why)
-			}
-			if tc.invariant != "" && !slices.ContainsFunc(r.Truth.Violations, func(v farmspec.LoadViolation) bool { return v.Invariant == tc.invariant }) {
-				t.Errorf("the history shows no %s: %v", tc.invariant, r.Truth.Violations)
-			}
-		})
+		for _, engine := range engines() {
+			t.Run(tc.fault+"/"+engine.String(), func(t *testing.T) {
+				t.Parallel()
+				f := slices.IndexFunc(mutant.All(), func(f mutant.Fault) bool { return f.ID == tc.fault })
+				if f < 0 {
+					t.Fatalf("no fault %s", tc.fault)
+				}
+				fault := mutant.All()[f]
+				o := fault.Profile
+				o.Wrap = fault.Plant()
+				r := run(t, loadtest.Options{Engine: engine, Target: open(t, o), Browsers: 6, Pace: rate(t, 150), Duration: 600 * time.Millisecond, Probe: 0.5, Seed: 2,
+					Mix: loadtest.Mix{loadtest.View: 30, loadtest.Hop: 30, loadtest.LogOut: 10, loadtest.Tabs: 10}})
+				if r.Truth.Verdict != farmspec.Fail {
+					t.Errorf("verdict %s (%s): %s", r.Truth.Verdict, r.Truth.Reason, tc.why)
+				}
+				if tc.accepts != (r.Truth.WrongAccepts > 0) || tc.refusals != (r.Truth.WrongRefusals > 0) {
+					t.Errorf("%d wrongful acceptances, %d wrongful refusals; %s", r.Truth.WrongAccepts, r.Truth.WrongRefusals, tc.why)
+				}
+				if tc.invariant != "" && !slices.ContainsFunc(r.Truth.Violations, func(v farmspec.LoadViolation) bool { return v.Invariant == tc.invariant }) {
+					t.Errorf("the history shows no %s: %v", tc.invariant, r.Truth.Violations)
+				}
+			})
+		}
 	}
 }
