@@ -137,7 +137,8 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := features.Select(all, f.Run, f.Tags); err != nil {
+	selected, err := features.Select(all, f.Run, f.Tags)
+	if err != nil {
 		return err // before anything is made
 	}
 	found := f.findKnown()
@@ -152,12 +153,6 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	}
 	f.Command = strings.Join(append([]string{"farmspec"}, os.Args[1:]...), " ")
 	f.Version, f.Commit = build()
-	if os.Getenv("GOGC") == "" {
-		// Evidence is kept until the report is written, and garbage need not
-		// take as much room again.
-		debug.SetGCPercent(50)
-	}
-
 	ctx := c.Context()
 	targets, closeAll, err := open(ctx, options)
 	if err != nil {
@@ -175,6 +170,7 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 			}
 		}
 	}
+	boundMemory(len(selected) * len(targets))
 	waits, err := features.PlanWaits(f.Options, targets...)
 	if err != nil {
 		return err
@@ -227,6 +223,16 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 		return &exitError{Code: report.Exit}
 	}
 	return nil
+}
+
+// boundMemory lets garbage take the room that a run of so many cases may have, and
+// no more: evidence is kept until the report is written. The environment's
+// GOGC and GOMEMLIMIT go first.
+func boundMemory(cases int) {
+	if os.Getenv("GOGC")+os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(400)
+		debug.SetMemoryLimit(90<<20 + int64(cases)*55<<10)
+	}
 }
 
 // source opens the target file that the command line names; nil for the
