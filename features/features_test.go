@@ -29,9 +29,9 @@ func TestReference(t *testing.T) {
 func profiles() []simfarm.Options {
 	if testing.Short() || raceDetector {
 		return []simfarm.Options{ // those of a plain `farmspec run`
-			{Handoff: farmspec.Sealed, Rotation: farmspec.Strict, Topology: farmspec.SharedDomain},
-			{Handoff: farmspec.Claimed, Rotation: farmspec.ReadVerify, Topology: farmspec.SplitDomain, Replay: farmspec.RevokeFamily},
-			{Handoff: farmspec.Direct, Rotation: farmspec.Coalesce, Topology: farmspec.SingleHost, TLS: true},
+			{Handoff: farmspec.Sealed, Rotation: farmspec.Coalesce, Topology: farmspec.SingleHost, Replay: farmspec.RevokeFamily, TLS: true, Participants: 3},
+			{Handoff: farmspec.Claimed, Rotation: farmspec.ReadVerify, Topology: farmspec.SplitDomain},
+			{Handoff: farmspec.Direct, Rotation: farmspec.Strict, Topology: farmspec.SharedDomain},
 		}
 	}
 	var all []simfarm.Options
@@ -39,7 +39,11 @@ func profiles() []simfarm.Options {
 		for _, rotation := range []farmspec.Rotation{farmspec.Strict, farmspec.Coalesce, farmspec.ReadVerify} {
 			for _, topology := range []farmspec.Topology{farmspec.SharedDomain, farmspec.SingleHost, farmspec.SplitDomain} {
 				replay := []farmspec.Replay{farmspec.Reject, farmspec.RevokeFamily}[len(all)%2]
-				all = append(all, simfarm.Options{Handoff: handoff, Rotation: rotation, Topology: topology, Replay: replay})
+				o := simfarm.Options{Handoff: handoff, Rotation: rotation, Topology: topology, Replay: replay}
+				if len(all)%4 == 0 { // all hand-off modes, topologies and policies among them
+					o.Participants = 3
+				}
+				all = append(all, o)
 			}
 		}
 	}
