@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,20 @@ func TestClosing(t *testing.T) {
 	}
 	if strings.Contains(plain.String(), "\x1b") {
 		t.Error("colour without leave")
+	}
+}
+
+// TestClaimSentence: a verdict that fails by what stands beside the claims says so.
+func TestClaimSentence(t *testing.T) {
+	v := newView(fixture(1), fixtureCatalogue())
+	for i := range v.Requirements {
+		v.Requirements[i].Verdict = farmspec.Unobservable
+		if slices.Contains([]string{"AJ-3.2", "ASVS-7.4.1"}, v.Requirements[i].ID) {
+			v.Requirements[i].Verdict = farmspec.Fail
+		}
+	}
+	if got := v.claimSentence(); !strings.HasSuffix(got, "; broken beside them: AJ-3.2.") {
+		t.Errorf("got %q, want it to name AJ-3.2 alone", got)
 	}
 }
 

@@ -303,7 +303,17 @@ func numbers(list []int) string {
 
 // claimSentence says what the first verdict rests on, and hardenedSentence the second.
 func (v *view) claimSentence() string {
-	return fmt.Sprintf("The 34 claims, each with those it depends on: %s.", v.claimTally())
+	s := fmt.Sprintf("The 34 claims, each with those it depends on: %s", v.claimTally())
+	var broken []string // of what counts beside the claims
+	for _, q := range v.Requirements {
+		if r := v.requirement[q.ID]; r.Profile == "claim" && len(r.Claims) == 0 && q.Verdict == farmspec.Fail {
+			broken = append(broken, q.ID)
+		}
+	}
+	if len(broken) > 0 {
+		s += "; broken beside them: " + strings.Join(broken, ", ")
+	}
+	return s + "."
 }
 
 func (v *view) hardenedSentence() string {
