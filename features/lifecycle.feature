@@ -5,7 +5,7 @@ Feature: A session begins by its user's act, lasts no longer than it may, and en
 
   Rule: Nobody chooses another's session, and nobody begins one for her
 
-    @fixation.planted @WSTG-SESS-03 @fault:M616 @fault:M617
+    @fixation.planted @WSTG-SESS-03 @fault:M616 @fault:M617 @fault:M638
     Scenario Outline: A session ID <planted> is not the session of who logs in with it
       Given Ada's browser has a session ID of Mallory's <planted>
       When Ada logs in with it at server 1

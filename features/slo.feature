@@ -87,7 +87,7 @@ Feature: A log-out reaches every system that takes part
 
   Rule: A true request is obeyed, over each channel
 
-    @slo.channels @SAML-PROFILES-CHANNELS @level:G @needs:federation @feature:single-log-out @fault:M707
+    @slo.channels @SAML-PROFILES-CHANNELS @level:G @needs:federation @feature:single-log-out @fault:M707 @fault:M744
     Scenario Outline: A request that comes <channel> ends her session at the farm
       Given Ada is signed in through the provider
       And Ben is signed in through the provider
@@ -187,7 +187,7 @@ Feature: A log-out reaches every system that takes part
 
   Rule: A log-out token is obeyed if it is one
 
-    @slo.token-session @OIDC-BCL-SUBJECT @level:G @needs:federation @feature:single-log-out @feature:concurrent-sessions @fault:M728
+    @slo.token-session @OIDC-BCL-SUBJECT @level:G @needs:federation @feature:single-log-out @feature:concurrent-sessions @fault:M728 @fault:M745
     Scenario Outline: A log-out token that names <what> ends that session alone
       Given Ada is signed in through the provider
       And Ada is signed in through the provider on her phone as well

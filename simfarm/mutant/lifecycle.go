@@ -2,6 +2,7 @@ package mutant
 
 import (
 	"context"
+	"crypto/rand"
 	"io"
 	"net/http"
 	"net/url"
@@ -37,6 +38,15 @@ func init() {
 			Plant: func() simfarm.Wrap {
 				adopts := &adopted{named: map[string]bool{}}
 				return pages(func(h http.Handler) http.Handler { return adopts.fromAddress(adopts.handler(h)) })()
+			},
+		},
+		Fault{
+			ID: "M638", Name: "the log-in page gives a session ID, and the session that begins there keeps it", Violates: []string{"WSTG-SESS-03"},
+			Convicts: []string{"fixation.planted"}, Level: farmspec.Black,
+			Precedent: "PHP without session_regenerate_id",
+			Plant: func() simfarm.Wrap {
+				adopts := &adopted{named: map[string]bool{}}
+				return pages(func(h http.Handler) http.Handler { return adopts.given(adopts.handler(h)) })()
 			},
 		},
 		Fault{
@@ -183,7 +193,7 @@ func init() {
 type adopted struct {
 	mu    sync.Mutex
 	alias map[string]string // the browser's value to the session's token of now
-	// named, unless nil, are the values that came in an address: none but these count.
+	// named, unless nil, are the values that count: none but these.
 	named map[string]bool
 }
 
@@ -233,14 +243,29 @@ func (a *adopted) handler(h http.Handler) http.Handler {
 func (a *adopted) fromAddress(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if id := r.URL.Query().Get(carrier); id != "" && r.URL.Path == web.LoginPath {
-			a.mu.Lock()
-			a.named[id] = true
-			a.mu.Unlock()
-			line := (&http.Cookie{Name: carrier, Value: id, Domain: simfarm.Domain, Path: "/", Secure: true}).String()
-			w = &edited{ResponseWriter: w, edit: func(_ int, header http.Header) { header.Add("Set-Cookie", line) }}
+			w = a.gives(w, id)
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// given makes a session ID for who comes to the log-in without one.
+func (a *adopted) given(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := r.Cookie(carrier); err != nil && r.Method == http.MethodGet && r.URL.Path == web.LoginPath {
+			w = a.gives(w, rand.Text())
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// gives names a session ID and sets its cookie with the answer.
+func (a *adopted) gives(w http.ResponseWriter, id string) http.ResponseWriter {
+	a.mu.Lock()
+	a.named[id] = true
+	a.mu.Unlock()
+	line := (&http.Cookie{Name: carrier, Value: id, Domain: simfarm.Domain, Path: "/", Secure: true}).String()
+	return &edited{ResponseWriter: w, edit: func(_ int, header http.Header) { header.Add("Set-Cookie", line) }}
 }
 
 // post makes a request the log-in's form with these values.

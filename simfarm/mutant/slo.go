@@ -339,6 +339,32 @@ func init() {
 			Plant: provider(func(o *saml.ProviderOptions) { o.Lifetime = defaultIdle * 2 / 3 }),
 		},
 		Fault{
+			ID: "M744", Name: "the sessions that a request from server to server names are not found",
+			Violates: []string{"SAML-PROFILES-CHANNELS"}, Convicts: []string{"slo.channels"},
+			Level: farmspec.Grey, Profile: circled,
+			Plant: farmReads(func(saml.Party) func(saml.Wire, func(string) (saml.Peer, bool)) (saml.Message, error) {
+				return func(w saml.Wire, known func(string) (saml.Peer, bool)) (saml.Message, error) {
+					m, err := saml.Open(w, known)
+					if w.Binding == saml.SOAP {
+						for i := range m.SessionIndexes {
+							m.SessionIndexes[i] += "-1" // as another program numbers them
+						}
+					}
+					return m, err
+				}
+			}),
+		},
+		Fault{
+			ID: "M745", Name: "a log-out token that names a session and no subject ends nothing",
+			Violates: []string{"OIDC-BCL-SUBJECT"}, Convicts: []string{"slo.token-session"},
+			Level: farmspec.Grey, Profile: circled,
+			Plant: farmReceives(readingToken(func(c *oidc.Claims, _ *oidc.Receiver) {
+				if c.Subject == "" {
+					c.Session = "none"
+				}
+			})),
+		},
+		Fault{
 			ID: "M743", Name: "the log-out of a local session ends those of single sign-on too",
 			Violates: []string{"AJ-6.2"}, Convicts: []string{"slo.local-log-in"},
 			Level: farmspec.Grey, Profile: circled,
