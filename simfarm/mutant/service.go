@@ -557,14 +557,15 @@ func validatesItself(server string) func() simfarm.Wrap {
 	}
 }
 
-// diesWithService ends every request of a server that cannot reach the service.
+// diesWithService ends every request of a server that cannot reach the service,
+// but for those to a service of its own, which another fault may have given it.
 func diesWithService() simfarm.Wrap {
 	var asked sync.Map // server to its reference.Sessions
 	return simfarm.Wrap{
 		Member: func(c *web.ServerConfig) { asked.Store(c.Name, c.Sessions) },
 		Handler: func(process string, h http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if s, ok := asked.Load(process); ok {
+				if s, ok := asked.Load(process); ok && !strings.HasPrefix(r.URL.Path, "/v1/") {
 					if _, err := s.(reference.Sessions).Time(r.Context()); err != nil {
 						panic(http.ErrAbortHandler)
 					}
