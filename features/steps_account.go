@@ -200,11 +200,7 @@ func formOf(page *farmspec.Visit, named string) (farmspec.Form, bool) {
 // sendsFormOf takes from the other's form, one at a time, whatever may name a
 // session, and sends it with her own form and her own password.
 func (w *world) sendsFormOf(ctx context.Context, name, whose string) error {
-	p, err := w.person(ctx, name)
-	if err != nil {
-		return err
-	}
-	owner, err := w.person(ctx, whose)
+	p, owner, err := w.both(ctx, name, whose)
 	if err != nil {
 		return err
 	}

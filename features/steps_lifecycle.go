@@ -193,11 +193,7 @@ func (w *world) logInWasGood(ctx context.Context, name string) error {
 // for the log-in as it is, with somebody's name and password in its address,
 // and for a protected page, which may lead to a log-in by itself.
 func (w *world) asksLogInFromElsewhere(ctx context.Context, name, whose string) error {
-	p, err := w.person(ctx, name)
-	if err != nil {
-		return err
-	}
-	owner, err := w.person(ctx, whose)
+	p, owner, err := w.both(ctx, name, whose)
 	if err != nil {
 		return err
 	}
@@ -218,11 +214,7 @@ func (w *world) asksLogInFromElsewhere(ctx context.Context, name, whose string) 
 }
 
 func (w *world) browserDoesNotShow(ctx context.Context, name, whose string) error {
-	p, err := w.person(ctx, name)
-	if err != nil {
-		return err
-	}
-	owner, err := w.person(ctx, whose)
+	p, owner, err := w.both(ctx, name, whose)
 	if err != nil {
 		return err
 	}
@@ -255,11 +247,7 @@ func (w *world) carriesAnotherToken(ctx context.Context, name string) error {
 // be made of the user and the second: where they are equal, a log-in of a later
 // second decides.
 func (w *world) carriesOwnToken(ctx context.Context, device, name string) error {
-	p, err := w.person(ctx, name)
-	if err != nil {
-		return err
-	}
-	other, err := w.person(ctx, device)
+	p, other, err := w.both(ctx, name, device)
 	if err != nil {
 		return err
 	}

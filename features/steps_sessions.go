@@ -791,11 +791,7 @@ func (w *world) logsInAndStays(ctx context.Context, name string, server int) err
 
 // logsInWithBrowserOf lets one person log in where another one sat, cookies and all.
 func (w *world) logsInWithBrowserOf(ctx context.Context, name, owner string) error {
-	before, err := w.person(ctx, owner)
-	if err != nil {
-		return err
-	}
-	p, err := w.person(ctx, name)
+	before, p, err := w.both(ctx, owner, name)
 	if err != nil {
 		return err
 	}

@@ -573,11 +573,7 @@ func (w *world) noneLogsOut(ctx context.Context, name string, table *godog.Table
 }
 
 func (w *world) sendsFlawedRequest(ctx context.Context, to, flaw, channel, name string) error {
-	p, err := w.person(ctx, name)
-	if err != nil {
-		return err
-	}
-	mallory, err := w.person(ctx, "Mallory")
+	p, mallory, err := w.both(ctx, name, "Mallory")
 	if err != nil {
 		return err
 	}

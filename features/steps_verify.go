@@ -241,11 +241,7 @@ func (w *world) opensHandoff(ctx context.Context, name, whose string) error {
 }
 
 func (w *world) hasNothingOf(ctx context.Context, name, victim string) error {
-	p, err := w.person(ctx, name)
-	if err != nil {
-		return err
-	}
-	v, err := w.person(ctx, victim)
+	p, v, err := w.both(ctx, name, victim)
 	if err != nil {
 		return err
 	}

@@ -380,6 +380,16 @@ func (w *world) contrast(ctx context.Context) error {
 	return nil
 }
 
+// both returns two people by first name.
+func (w *world) both(ctx context.Context, one, other string) (*person, *person, error) {
+	p, err := w.person(ctx, one)
+	if err != nil {
+		return nil, nil, err
+	}
+	q, err := w.person(ctx, other)
+	return p, q, err
+}
+
 // person returns somebody by first name, with a fresh account.
 func (w *world) person(ctx context.Context, name string) (*person, error) {
 	w.mu.Lock()

@@ -27,11 +27,10 @@ import (
 var circled = simfarm.Options{Participants: 3}
 
 func init() {
-	register(
+	register(inCircle(
 		Fault{
 			ID: "F52", Name: "single log-out stops at the first participant that fails",
 			Violates: []string{"AJ-6.2", "SAML-PROFILES-PARTIAL"}, Convicts: []string{"slo.participant-down", "slo.participant-down-administrator"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: provider(func(o *saml.ProviderOptions) {
 				o.Each = func(n int, notify func(int) error) []error {
 					errs := make([]error, n)
@@ -48,13 +47,12 @@ func init() {
 		Fault{
 			ID: "F53", Name: "an unsigned log-out request is obeyed",
 			Violates: []string{"SAML-CORE-AUTHENTICATE"}, Convicts: []string{"slo.forged-request"},
-			Level: farmspec.Grey, Precedent: "gosaml2 GHSA-pcgw-qcv5-h8ch", Profile: circled,
-			Plant: farmReads(despite(saml.ErrUnsigned)),
+			Precedent: "gosaml2 GHSA-pcgw-qcv5-h8ch",
+			Plant:     farmReads(despite(saml.ErrUnsigned)),
 		},
 		Fault{
 			ID: "M700", Name: "a user's log-out ends here and is told to nobody",
 			Violates: []string{"AJ-6.2", "SAML-PROFILES-INITIATORS"}, Convicts: []string{"slo.user"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: single(func(local web.Service, f *web.Federated) federationWith {
 				return federationWith{Federated: f, signOut: func(ctx context.Context, r reference.Presented) (web.Farewell, error) {
 					return web.Farewell{Everywhere: true}, local.Logout(ctx, r)
@@ -64,7 +62,6 @@ func init() {
 		Fault{
 			ID: "M701", Name: "an administrator's log-out ends here and is told to nobody",
 			Violates: []string{"AJ-6.3"}, Convicts: []string{"slo.administrator"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: single(func(local web.Service, f *web.Federated) federationWith {
 				return federationWith{Federated: f, terminate: local.Terminate}
 			}),
@@ -72,7 +69,6 @@ func init() {
 		Fault{
 			ID: "M702", Name: "an administrator's log-out is told as the user's own",
 			Violates: []string{"AJ-6.3"}, Convicts: []string{"slo.administrator"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: single(func(local web.Service, f *web.Federated) federationWith {
 				return federationWith{Federated: f, terminate: func(ctx context.Context, sel reference.Selection) (int, error) {
 					all, err := local.List(ctx, sel.User)
@@ -90,7 +86,6 @@ func init() {
 		Fault{
 			ID: "M703", Name: "the session ends here only once the provider has answered",
 			Violates: []string{"AJ-6.1", "AJ-6.2"}, Convicts: []string{"slo.provider-down"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: single(func(local web.Service, f *web.Federated) federationWith {
 				return federationWith{Federated: f, signOut: func(ctx context.Context, r reference.Presented) (web.Farewell, error) {
 					g, err := local.Verify(ctx, r)
@@ -108,7 +103,6 @@ func init() {
 		Fault{
 			ID: "M704", Name: "a partial log-out is shown to the user as a whole one",
 			Violates: []string{"AJ-6.2", "SAML-PROFILES-PARTIAL"}, Convicts: []string{"slo.participant-down"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: single(func(_ web.Service, f *web.Federated) federationWith {
 				return federationWith{Federated: f, signOut: func(ctx context.Context, r reference.Presented) (web.Farewell, error) {
 					bye, err := f.SignOut(ctx, r)
@@ -122,7 +116,6 @@ func init() {
 		Fault{
 			ID: "M705", Name: "the provider answers success whoever has failed",
 			Violates: []string{"SAML-PROFILES-PARTIAL"}, Convicts: []string{"slo.participant-down", "slo.participant-down-administrator"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: provider(func(o *saml.ProviderOptions) {
 				o.Each = func(n int, notify func(int) error) []error {
 					for i := range n {
@@ -135,7 +128,6 @@ func init() {
 		Fault{
 			ID: "M706", Name: "the browser is led to the provider without the request",
 			Violates: []string{"SAML-PROFILES-CHANNELS"}, Convicts: []string{"slo.front-channel"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: single(func(_ web.Service, f *web.Federated) federationWith {
 				return federationWith{Federated: f, signOut: func(ctx context.Context, r reference.Presented) (web.Farewell, error) {
 					bye, err := f.SignOut(ctx, r)
@@ -147,7 +139,6 @@ func init() {
 		Fault{
 			ID: "M707", Name: "a request that a browser brings is answered and not obeyed",
 			Violates: []string{"SAML-PROFILES-CHANNELS"}, Convicts: []string{"slo.channels"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: single(func(_ web.Service, f *web.Federated) federationWith {
 				return federationWith{Federated: f, deliver: func(ctx context.Context, d web.Delivery) (web.Answer, error) {
 					if strings.HasPrefix(d.Query, "SAMLRequest=") || strings.HasPrefix(string(d.Body), "SAMLRequest=") {
@@ -160,37 +151,32 @@ func init() {
 		Fault{
 			ID: "M708", Name: "a log-out that names no session ends the first one found",
 			Violates: []string{"SAML-CORE-ALL-SESSIONS", "OIDC-BCL-SUBJECT"}, Convicts: []string{"slo.all-sessions", "slo.token-subject"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: farmRemembers(func(m saml.Memory) saml.Memory { return memoryWith{Memory: m, few: true} }),
 		},
 		Fault{
 			ID: "M709", Name: "a request that names one session ends all of the subject's",
 			Violates: []string{"SAML-CORE-ALL-SESSIONS"}, Convicts: []string{"slo.one-session"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: farmReads(reading(func(m *saml.Message, _ saml.Party) { m.SessionIndexes = nil })),
 		},
 		Fault{
 			ID: "M710", Name: "an assertion that arrives after its log-out is believed",
 			Violates: []string{"SAML-CORE-LATER-ASSERTIONS"}, Convicts: []string{"slo.later-assertion"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: farmRemembers(func(m saml.Memory) saml.Memory { return memoryWith{Memory: m, noEnds: true} }),
 		},
 		Fault{
 			ID: "M711", Name: "a request signed with any key is obeyed",
 			Violates: []string{"SAML-CORE-AUTHENTICATE"}, Convicts: []string{"slo.forged-request"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: farmReads(despite(saml.ErrSignature)),
 		},
 		Fault{
 			ID: "M712", Name: "the signature is of one element, and another is obeyed",
 			Violates: []string{"SAML-CORE-AUTHENTICATE"}, Convicts: []string{"slo.forged-request"},
-			Level: farmspec.Grey, Precedent: "signature wrapping, as in ruby-saml CVE-2024-45409", Profile: circled,
-			Plant: farmReads(unwrapping),
+			Precedent: "signature wrapping, as in ruby-saml CVE-2024-45409",
+			Plant:     farmReads(unwrapping),
 		},
 		Fault{
 			ID: "M713", Name: "a request is obeyed however old it is",
 			Violates: []string{"SAML-CORE-AUTHENTICATE"}, Convicts: []string{"slo.stray-request"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: farmReads(reading(func(m *saml.Message, p saml.Party) {
 				if m.Kind == saml.LogoutRequest {
 					m.IssueInstant, m.NotOnOrAfter = p.Now(), time.Time{}
@@ -200,7 +186,6 @@ func init() {
 		Fault{
 			ID: "M714", Name: "a request made for another party is obeyed",
 			Violates: []string{"SAML-CORE-AUTHENTICATE"}, Convicts: []string{"slo.stray-request"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: farmReads(reading(func(m *saml.Message, p saml.Party) {
 				if m.Kind == saml.LogoutRequest {
 					m.Destination = p.Logout[saml.SOAP]
@@ -210,13 +195,11 @@ func init() {
 		Fault{
 			ID: "M715", Name: "a request is obeyed as often as it arrives",
 			Violates: []string{"SAML-CORE-AUTHENTICATE"}, Convicts: []string{"slo.replayed-request"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: farmRemembers(func(m saml.Memory) saml.Memory { return memoryWith{Memory: m, noOnce: true} }),
 		},
 		Fault{
 			ID: "M716", Name: "the provider ends its own session and tells nobody",
 			Violates: []string{"SAML-PROFILES-INITIATORS"}, Convicts: []string{"slo.begun-elsewhere"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: provider(func(o *saml.ProviderOptions) {
 				o.Each = func(int, func(int) error) []error { return nil }
 			}),
@@ -224,7 +207,6 @@ func init() {
 		Fault{
 			ID: "M717", Name: "the farm is forgotten when a log-out is begun elsewhere",
 			Violates: []string{"SAML-PROFILES-INITIATORS"}, Convicts: []string{"slo.begun-elsewhere"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: provider(func(o *saml.ProviderOptions) {
 				o.Members[0].Notify = func(context.Context, string, []string) error { return nil } // the farm is the first
 			}),
@@ -232,13 +214,11 @@ func init() {
 		Fault{
 			ID: "M718", Name: "the provider obeys an unsigned log-out request",
 			Violates: []string{"SAML-CORE-AUTHENTICATE"}, Convicts: []string{"slo.forged-elsewhere"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: provider(func(o *saml.ProviderOptions) { o.Open = despite(saml.ErrUnsigned)(o.Party) }),
 		},
 		Fault{
 			ID: "M719", Name: "another participant obeys an unsigned log-out request",
 			Violates: []string{"SAML-CORE-AUTHENTICATE"}, Convicts: []string{"slo.forged-elsewhere"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: func() simfarm.Wrap {
 				return simfarm.Wrap{Participant: func(_ string, o *saml.ParticipantOptions) {
 					o.Open = despite(saml.ErrUnsigned)(o.Party)
@@ -248,7 +228,6 @@ func init() {
 		Fault{
 			ID: "M720", Name: "a log-out token's signature is not verified",
 			Violates: []string{"OIDC-BCL-CLAIMS"}, Convicts: []string{"slo.token-forged"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: farmReceives(func(r *oidc.Receiver) {
 				r.Read = func(token string, _ crypto.PublicKey) (oidc.Claims, error) { return unverified(token) }
 			}),
@@ -278,7 +257,6 @@ func init() {
 		Fault{
 			ID: "M728", Name: "a log-out token that names a session ends all of the subject's",
 			Violates: []string{"OIDC-BCL-SUBJECT"}, Convicts: []string{"slo.token-session"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: farmReceives(readingToken(func(c *oidc.Claims, _ *oidc.Receiver) {
 				if c.Subject != "" {
 					c.Session = ""
@@ -288,7 +266,6 @@ func init() {
 		Fault{
 			ID: "M729", Name: "a log-out token is obeyed as often as it arrives",
 			Violates: []string{"OIDC-BCL-REPLAY"}, Convicts: []string{"slo.token-replayed"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: farmReceives(func(r *oidc.Receiver) {
 				r.Once = func(string, time.Time, time.Time) bool { return true }
 			}),
@@ -296,7 +273,6 @@ func init() {
 		Fault{
 			ID: "M730", Name: "a log-out token that is refused is answered as a success",
 			Violates: []string{"OIDC-BCL-FAILURE"}, Convicts: []string{"slo.token-failure"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: single(func(_ web.Service, f *web.Federated) federationWith {
 				return federationWith{Federated: f, deliver: func(ctx context.Context, d web.Delivery) (web.Answer, error) {
 					a, err := f.Deliver(ctx, d)
@@ -310,7 +286,6 @@ func init() {
 		Fault{
 			ID: "M731", Name: "answers to log-out tokens may be cached",
 			Violates: []string{"OIDC-BCL-NO-STORE"}, Convicts: []string{"slo.token-no-store"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: pages(func(h http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					if strings.HasSuffix(r.URL.Path, web.BackchannelPath) {
@@ -323,25 +298,21 @@ func init() {
 		Fault{
 			ID: "M740", Name: "a session of the farm outlives the provider's from which it came",
 			Violates: []string{"ASVS-7.6.1", "ASVS-7.1.3"}, Convicts: []string{"slo.provider-over"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: farmRemembers(func(m saml.Memory) saml.Memory { return memoryWith{Memory: m, noLimits: true} }),
 		},
 		Fault{
 			ID: "M741", Name: "the provider's sessions last longer than it is documented",
 			Violates: []string{"ASVS-7.1.3"}, Convicts: []string{"slo.provider-over"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: provider(func(o *saml.ProviderOptions) { o.Lifetime *= 2 }),
 		},
 		Fault{
 			ID: "M742", Name: "the provider's sessions are over sooner than it is documented",
 			Violates: []string{"ASVS-7.6.1", "ASVS-7.1.3"}, Convicts: []string{"slo.provider-over", "slo.comes-back"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: provider(func(o *saml.ProviderOptions) { o.Lifetime = defaultIdle * 2 / 3 }),
 		},
 		Fault{
 			ID: "M744", Name: "the sessions that a request from server to server names are not found",
 			Violates: []string{"SAML-PROFILES-CHANNELS"}, Convicts: []string{"slo.channels"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: farmReads(func(saml.Party) func(saml.Wire, func(string) (saml.Peer, bool)) (saml.Message, error) {
 				return func(w saml.Wire, known func(string) (saml.Peer, bool)) (saml.Message, error) {
 					m, err := saml.Open(w, known)
@@ -357,7 +328,6 @@ func init() {
 		Fault{
 			ID: "M745", Name: "a log-out token that names a session and no subject ends nothing",
 			Violates: []string{"OIDC-BCL-SUBJECT"}, Convicts: []string{"slo.token-session"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: farmReceives(readingToken(func(c *oidc.Claims, _ *oidc.Receiver) {
 				if c.Subject == "" {
 					c.Session = "none"
@@ -367,7 +337,6 @@ func init() {
 		Fault{
 			ID: "M743", Name: "the log-out of a local session ends those of single sign-on too",
 			Violates: []string{"AJ-6.2"}, Convicts: []string{"slo.local-log-in"},
-			Level: farmspec.Grey, Profile: circled,
 			Plant: single(func(local web.Service, f *web.Federated) federationWith {
 				return federationWith{Federated: f, signOut: func(ctx context.Context, r reference.Presented) (web.Farewell, error) {
 					g, err := local.Verify(ctx, r)
@@ -385,7 +354,16 @@ func init() {
 				}}
 			}),
 		},
-	)
+	)...)
+}
+
+// inCircle says where these faults are planted, and that it takes more than a
+// browser to see them.
+func inCircle(faults ...Fault) []Fault {
+	for i := range faults {
+		faults[i].Level, faults[i].Profile = farmspec.Grey, circled
+	}
+	return faults
 }
 
 // federationWith is the farm's part in single log-out with some of its methods
@@ -563,7 +541,7 @@ func readingToken(change func(*oidc.Claims, *oidc.Receiver)) func(*oidc.Receiver
 func token(id, name, violates, convicts string, change func(*oidc.Claims, *oidc.Receiver)) Fault {
 	return Fault{
 		ID: id, Name: name, Violates: []string{violates}, Convicts: []string{convicts},
-		Level: farmspec.Grey, Profile: circled, Plant: farmReceives(readingToken(change)),
+		Plant: farmReceives(readingToken(change)),
 	}
 }
 
