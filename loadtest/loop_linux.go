@@ -27,9 +27,9 @@ type loop struct {
 	idle    shelf[*fastLine]
 	lines   map[int32]*fastLine
 	parked  []*fiber
-	eager   []*fiber // parked with more to read at once
-	resting []*fiber // coroutines that serve nobody
-	queue   []job    // arrivals without a browser, in order
+	eager   []*fastLine // whose fibers are parked with more to read at once
+	resting []*fiber    // coroutines that serve nobody
+	queue   []job       // arrivals without a browser, in order
 	others  sync.WaitGroup
 
 	mu   sync.Mutex
@@ -120,8 +120,8 @@ func (l *loop) drive(ctx context.Context, s *schedule) {
 		for _, e := range events[:n] {
 			if int(e.Fd) == l.wake {
 				l.takeMade()
-			} else if line := l.lines[e.Fd]; line != nil && line.f != nil && line.f.at >= 0 {
-				l.resume(line.f, nil)
+			} else if line := l.lines[e.Fd]; line != nil {
+				l.changed(line)
 			}
 		}
 	}
@@ -204,10 +204,16 @@ func (l *loop) resume(f *fiber, err error) {
 func (l *loop) goOn() {
 	eager := l.eager
 	l.eager = nil
-	for _, f := range eager {
-		if f.at >= 0 {
-			l.resume(f, nil)
-		}
+	for _, line := range eager {
+		l.changed(line)
+	}
+}
+
+// changed lets the fiber go on whose exchange the connection carries, if there
+// is one: what it was at may have ended since, and it may be connecting anew.
+func (l *loop) changed(line *fastLine) {
+	if line.f != nil && line.f.at >= 0 {
+		l.resume(line.f, nil)
 	}
 }
 
@@ -397,7 +403,7 @@ const fairShare = 256 << 10
 func (x *fastLine) receive(w *fastWire, in *answer) (whole bool, err error) {
 	for taken := 0; ; {
 		if taken > fairShare {
-			x.l.eager = append(x.l.eager, x.f)
+			x.l.eager = append(x.l.eager, x)
 			return false, nil
 		}
 		in.raw = slices.Grow(in.raw, 2<<10)
