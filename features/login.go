@@ -28,7 +28,7 @@ func (w *world) logIn(ctx context.Context, p *person, m farmspec.Member, passwor
 	if x := page.Final(); x.Err != nil {
 		return page, fmt.Errorf("open the log-in page of %s: %w", m.Name, x.Err)
 	}
-	if w.alreadyIn(page.Final()) {
+	if w.alreadyIn(p, m, page) {
 		return page, errAlreadyIn
 	}
 	visit, err := w.fillLogIn(ctx, p, page, password)
@@ -37,14 +37,24 @@ func (w *world) logIn(ctx context.Context, p *person, m farmspec.Member, passwor
 }
 
 // errAlreadyIn is the want of a log-in for who is logged in: where the form
-// stands in place of the page (Servlet 6.0, section 13.6.3), it is not there.
+// stands in place of the page (Servlet 6.0, section 13.6.3), it is not there;
+// others lead her from it to a page of theirs.
 var errAlreadyIn = &notOffered{"the farm shows no log-in to who is logged in"}
 
-// alreadyIn reports whether the log-in's path brought somebody's page and no
-// way to log in.
-func (w *world) alreadyIn(x *farmspec.Exchange) bool {
+// alreadyIn reports whether the log-in's path brought a browser with a token
+// to somebody's page, or led it elsewhere in the farm, and to no way to log in.
+func (w *world) alreadyIn(p *person, m farmspec.Member, visit *farmspec.Visit) bool {
+	x := visit.Final()
+	if !byForm(w.target.Login) || x.Status/100 != 2 || w.hasLogIn(x) {
+		return false
+	}
 	before, _, _ := strings.Cut(w.target.UserEcho, "{user}")
-	return byForm(w.target.Login) && x.Status/100 == 2 && !w.hasLogIn(x) && before != "" && strings.Contains(string(x.Body), before)
+	if before != "" && strings.Contains(string(x.Body), before) {
+		return true
+	}
+	_, carries := w.tokenAt(p.browser, m)
+	_, ours := w.target.MemberOf(x.URL)
+	return carries && ours && !w.leadsToLogIn(x.URL)
 }
 
 // fillLogIn sends name and password from the page where from ended.

@@ -2,6 +2,7 @@ package features
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/farmspec/farmspec"
@@ -145,12 +146,19 @@ func (w *world) logsOut(ctx context.Context, name string) error {
 // logOut sends the log-out form that the member shows.
 func (w *world) logOut(ctx context.Context, p *person, m farmspec.Member) error {
 	form, err := w.askLogOut(ctx, p, m)
+	if errors.Is(err, errNoLogOut) && len(w.ending.logOuts) > 0 {
+		return err
+	}
 	if err != nil {
 		return &failedControl{fmt.Sprintf("%s cannot log out at %s: %v", p.name, m.Name, err)}
 	}
 	w.ending.logOuts = append(w.ending.logOuts, form)
 	return ctx.Err()
 }
+
+// errNoLogOut is the want of a log-out for who is not logged in: the page that
+// has its form leads to the log-in then, whose form is another.
+var errNoLogOut = &notOffered{"the farm shows its log-in to who is logged out, and no log-out"}
 
 // askLogOut does what the target's recipe says.
 func (w *world) askLogOut(ctx context.Context, p *person, m farmspec.Member) (*farmspec.Visit, error) {
@@ -172,6 +180,9 @@ func (w *world) askLogOut(ctx context.Context, p *person, m farmspec.Member) (*f
 		return form, err
 	}
 	w.keepToken(p, m)
+	if recipe.Form == "" && byForm(w.target.Login) && w.hasLogIn(form.Final()) {
+		return form, errNoLogOut
+	}
 	return p.browser.Submit(ctx, form, recipe.Form, nil)
 }
 

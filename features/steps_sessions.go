@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -763,7 +764,7 @@ func (w *world) logsInAndStays(ctx context.Context, name string, server int) err
 	}
 	forms := farmspec.Forms(visit.Final())
 	i := slices.IndexFunc(forms, func(f farmspec.Form) bool { return f.Has(login.UserField) && f.Has(login.PassField) })
-	if w.alreadyIn(visit.Final()) {
+	if w.alreadyIn(p, m, visit) {
 		return errAlreadyIn
 	}
 	if i < 0 {
@@ -833,14 +834,16 @@ func (w *world) askUnsigned(ctx context.Context, name string, server int, page f
 }
 
 // isAskedToLogIn expects the refusal to be a page on which one logs in, or to
-// have a link to it. The token that came with it is not tried: some farms
+// have a link to it; where a script logs in, its status tells the script. The token that came with it is not tried: some farms
 // change it with each form they show, and this form is going to be filled.
 func (w *world) isAskedToLogIn() error {
 	a := w.acts.attempt
 	if err := w.isRefused(a); err != nil {
 		return err
 	}
-	ok := w.hasLogIn(a.final()) || w.linkToLogIn(a.final()) != ""
+	x := a.final()
+	told := w.target.Login.Kind == farmspec.JSONLogin && (x.Status == http.StatusUnauthorized || x.Status == http.StatusForbidden)
+	ok := told || w.hasLogIn(x) || w.linkToLogIn(x) != ""
 	return w.expect(ok, a.final(), "a log-in, or a link to it, in place of the page", "one is there: "+yesNo(ok))
 }
 

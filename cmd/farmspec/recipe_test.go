@@ -30,6 +30,10 @@ func TestOtherRecipes(t *testing.T) {
 		{"log-in by HTTP Basic", basicLogIn, []string{"  path: /login\n  user: username\n  password: password\n", "  kind: basic\n  path: /account\n"}, nil, nil},
 		{"log-out by GET", plainLogOut(http.MethodGet), []string{"  path: /logout", "  path: /logout\n  kind: get"}, []string{"the log-out at server-", "has no form"}, []string{"logout.looking-is-not-leaving", "logout.forged"}},
 		{"log-out by POST", plainLogOut(http.MethodPost), []string{"  path: /logout", "  path: /logout\n  kind: post"}, []string{"the log-out at server-"}, []string{"logout.forged"}},
+		{"log-in by JSON, and 401 without a word of it", apiRefusals(http.StatusUnauthorized), []string{"  path: /login", "  kind: json\n  path: /login"}, nil, nil},
+		{"log-in by JSON, and 403 without a word of it", apiRefusals(http.StatusForbidden), []string{"  path: /login", "  kind: json\n  path: /login"}, nil, nil},
+		{"a log-in that leads on who is in", leadsOn, nil, nil, nil},
+		{"a log-out for none but who is in", logOutForMembers, nil, nil, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := openShop(t, func(s *shop) { s.front = tc.front })
@@ -52,7 +56,7 @@ func TestOtherRecipes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			report, err := features.Judge(t.Context(), features.Options{Seed: 1, Run: []string{"login.*", "logout.*", "state.*", "common.*", "verify.*"}}, target)
+			report, err := features.Judge(t.Context(), features.Options{Seed: 1, Run: []string{"login.*", "logout.*", "state.*", "common.*", "verify.*", "http.malformed-*", "security.*"}}, target)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -183,4 +187,56 @@ func plainLogOut(method string) func(int, http.Handler) http.Handler {
 			}
 		})
 	}
+}
+
+// apiRefusals is a log-in by JSON, and in place of a way to it a status.
+func apiRefusals(status int) func(int, http.Handler) http.Handler {
+	return func(member int, next http.Handler) http.Handler {
+		byJSON := jsonLogIn(member, next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			a := httptest.NewRecorder()
+			byJSON.ServeHTTP(a, r)
+			if strings.HasPrefix(a.Header().Get("Location"), "/login") {
+				w.Header().Set("Content-Type", "application/json")
+				w.Header().Set("Cache-Control", "no-store")
+				w.WriteHeader(status)
+				_, _ = io.WriteString(w, `{"error":"unauthorized"}`)
+				return
+			}
+			for k, v := range a.Header() {
+				w.Header()[k] = v
+			}
+			w.WriteHeader(a.Code)
+			_, _ = io.Copy(w, a.Body)
+		})
+	}
+}
+
+func isIn(next http.Handler, r *http.Request) bool {
+	return inner(next, r, http.MethodGet, "/account", nil).StatusCode == http.StatusOK
+}
+
+// leadsOn shows its log-in to nobody who is logged in, but the front page,
+// which shows nothing of her.
+func leadsOn(_ int, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/login" && isIn(next, r) {
+			w.Header().Set("Cache-Control", "no-store")
+			http.Redirect(w, r, "/about", http.StatusFound)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// logOutForMembers leads to the log-in whoever asks for the log-out and is not in.
+func logOutForMembers(_ int, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/logout" && !isIn(next, r) {
+			w.Header().Set("Cache-Control", "no-store")
+			http.Redirect(w, r, "/login", http.StatusFound)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
