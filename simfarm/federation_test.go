@@ -223,3 +223,44 @@ func deliver(ctx context.Context, b *farmspec.Browser, d farmspec.Delivery) *far
 	}
 	return b.Send(ctx, r)
 }
+
+// The provider's answer signs in the browser that asked for it, and no other:
+// nobody gets somebody else's browser to act in his own name.
+func TestAnswerIsForTheBrowserThatAsked(t *testing.T) {
+	target := openCircle(t, simfarm.Options{})
+	mallory := newGuest(t, target)
+	start := target.Members[0].At(mallory.circle.SignOn)
+	answer, err := mallory.Open(t.Context(), start)
+	for _, values := range []map[string]string{nil, {"user": mallory.user.Name, "password": mallory.user.Password}} {
+		if err == nil {
+			answer, err = mallory.Submit(t.Context(), answer, "", values) // the farm's form, the provider's log-in
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := newGuest(t, target) // whoever has begun to sign in has the cookie, with another secret
+	if page, err := asked.Open(t.Context(), start); err != nil {
+		t.Fatal(err)
+	} else if _, err := asked.Submit(t.Context(), page, "", nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name string
+		by   *guest
+		in   bool
+	}{
+		{"a browser that asked for none", newGuest(t, target), false},
+		{"a browser that asked for another", asked, false},
+		{"the browser that asked", mallory, true},
+	} {
+		visit, err := tc.by.Submit(t.Context(), answer, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := strings.Contains(string(visit.Final().Body), target.Echo(mallory.user.Name))
+		if in != tc.in || !in && visit.Final().Status != 403 {
+			t.Errorf("%s is signed in: %v, want %v (status %d)", tc.name, in, tc.in, visit.Final().Status)
+		}
+	}
+}

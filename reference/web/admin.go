@@ -36,7 +36,7 @@ func (v *visit) admin() {
 	var err error
 	if !v.safe() {
 		form := v.form()
-		if v.formTokenOK(form.Get("csrf")) {
+		if v.formTokenOK(formCookie, form.Get("csrf")) {
 			d.Message, err = v.administer(form.Get("end"), form.Get("id"))
 		} else {
 			status, d.Message = http.StatusForbidden, "That form has expired. Please try again."
@@ -46,7 +46,7 @@ func (v *visit) admin() {
 		d.Sessions, err = v.Admin.List(v.ctx, "")
 	}
 	if err == nil {
-		d.Token, err = v.formToken()
+		d.Token, err = v.formToken(formCookie)
 	}
 	if err == nil {
 		err = v.html(status, "admin", "Administration", d)

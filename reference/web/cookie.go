@@ -16,6 +16,9 @@ import (
 const (
 	pointerCookie = "__Host-farm-at"
 	formCookie    = "__Host-farm-form"
+	// signOnCookie comes back across sites, with the form by which the identity
+	// provider answers; so it is the only one that SameSite does not hold back.
+	signOnCookie = "__Host-farm-sso"
 )
 
 var (
@@ -99,10 +102,10 @@ func (v *visit) clearPointer() {
 }
 
 // formToken returns the secret that a form without a session carries twice, in
-// a cookie and in a hidden field, and sets the cookie. A browser that has one
+// the cookie and in a hidden field, and sets the cookie. A browser that has one
 // keeps it, so that two open forms do not spoil each other.
-func (v *visit) formToken() (string, error) {
-	value, n := v.sentCookie(formCookie)
+func (v *visit) formToken(cookie string) (string, error) {
+	value, n := v.sentCookie(cookie)
 	if _, err := reference.ParseID(value); err != nil || n != 1 {
 		id, err := reference.NewID(v.Rand)
 		if err != nil {
@@ -110,13 +113,17 @@ func (v *visit) formToken() (string, error) {
 		}
 		value = id.String()
 	}
-	v.setCookie(http.Cookie{Name: formCookie, Value: value, Path: "/", MaxAge: 15 * 60, Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode})
+	c := http.Cookie{Name: cookie, Value: value, Path: "/", MaxAge: 15 * 60, Secure: true, HttpOnly: true, SameSite: http.SameSiteStrictMode}
+	if cookie == signOnCookie {
+		c.SameSite = http.SameSiteNoneMode
+	}
+	v.setCookie(c)
 	return value, nil
 }
 
 // formTokenOK compares the two, in constant time.
-func (v *visit) formTokenOK(field string) bool {
-	value, n := v.sentCookie(formCookie)
+func (v *visit) formTokenOK(cookie, field string) bool {
+	value, n := v.sentCookie(cookie)
 	if _, err := reference.ParseID(value); err != nil || n != 1 {
 		return false
 	}

@@ -139,8 +139,12 @@ func (v *visit) singleSignOn() {
 	if !v.safe() {
 		form := v.form()
 		d.Next = v.next(form.Get("next"))
-		if v.formTokenOK(form.Get("csrf")) {
-			to, err := v.Federation.SignIn(v.ctx, v.self.URL+ACSPath, d.Next)
+		if v.formTokenOK(formCookie, form.Get("csrf")) {
+			secret, err := v.formToken(signOnCookie)
+			to := ""
+			if err == nil {
+				to, err = v.Federation.SignIn(v.ctx, v.self.URL+ACSPath, secret+d.Next)
+			}
 			if err != nil {
 				v.fail(err)
 				return
@@ -150,7 +154,7 @@ func (v *visit) singleSignOn() {
 		}
 	}
 	var err error
-	if d.Token, err = v.formToken(); err == nil {
+	if d.Token, err = v.formToken(formCookie); err == nil {
 		err = v.html(http.StatusOK, "sso", "Single sign-on", d)
 	}
 	if err != nil {
@@ -159,18 +163,26 @@ func (v *visit) singleSignOn() {
 }
 
 // assertion logs in whoever the provider's response is about. The service
-// decides whether to believe it; a member does not even read it.
+// decides whether to believe it; a member does not even read it, and only sees
+// that this browser has asked for it: else anybody could have somebody else's
+// browser signed in as himself (RFC 9700, 4.7). The relay state tells, the
+// browser's secret and then where to go.
 func (v *visit) assertion() {
 	form := v.form()
-	in := reference.LoginRequest{Password: assertionPrefix + form.Get("SAMLResponse")}
-	g, err := v.Sessions.Login(v.ctx, v.discarding(in))
+	secret, next, _ := strings.Cut(form.Get("RelayState"), "/")
+	var g reference.Grant
+	err := reference.ErrCredentials
+	if v.formTokenOK(signOnCookie, secret) {
+		in := reference.LoginRequest{Password: assertionPrefix + form.Get("SAMLResponse")}
+		g, err = v.Sessions.Login(v.ctx, v.discarding(in))
+	}
 	switch {
 	case errors.Is(err, reference.ErrCredentials):
 		v.notice(http.StatusForbidden, "Not signed in", "What the identity provider sent is not good here, or not any more. Please sign in again.")
 	case err != nil:
 		v.fail(err)
 	default:
-		v.welcome(g, v.next(form.Get("RelayState")))
+		v.welcome(g, v.next("/"+next))
 	}
 }
 

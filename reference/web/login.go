@@ -26,7 +26,7 @@ func (v *visit) login() {
 	}
 	form := v.form()
 	d := loginData{Next: v.next(form.Get("next")), User: form.Get(UserField)}
-	if !v.formTokenOK(form.Get("csrf")) {
+	if !v.formTokenOK(formCookie, form.Get("csrf")) {
 		d.Message = "That form has expired. Please try again."
 		v.loginForm(http.StatusForbidden, d)
 		return
@@ -69,7 +69,7 @@ func (v *visit) welcome(g reference.Grant, next string) {
 
 func (v *visit) loginForm(status int, d loginData) {
 	var err error
-	if d.Token, err = v.formToken(); err == nil {
+	if d.Token, err = v.formToken(formCookie); err == nil {
 		err = v.html(status, "login", "Sign in", d)
 	}
 	if err != nil {
@@ -112,7 +112,7 @@ func (v *visit) logout() {
 		v.logoutForm(http.StatusOK)
 		return
 	}
-	if !v.formTokenOK(v.form().Get("csrf")) {
+	if !v.formTokenOK(formCookie, v.form().Get("csrf")) {
 		v.logoutForm(http.StatusForbidden)
 		return
 	}
@@ -146,7 +146,7 @@ func (v *visit) logout() {
 func (v *visit) logoutForm(status int) {
 	var d logoutData
 	var err error
-	if d.Token, err = v.formToken(); err == nil {
+	if d.Token, err = v.formToken(formCookie); err == nil {
 		err = v.html(status, "logout", "Sign out", d)
 	}
 	if err != nil {
