@@ -35,10 +35,16 @@ var arrows = map[string][]string{
 	"reference/oidc":       {},
 	"reference/memstore":   {"reference"},
 	"reference/sqlstore":   {"reference"},
+	"reference/pgstore":    {"reference"},
 	"reference/redisstore": {"reference"},
 	"reference/storetest":  {"reference"},
-	"reference/model":      {},
-	"reference":            {},
+
+	// Servers for tests to talk to: no product code imports them.
+	"reference/storetest/native": {},
+	"reference/storetest/dbtest": {"reference/storetest/native"},
+
+	"reference/model": {},
+	"reference":       {},
 
 	// The judge and the load generator know farms through package farmspec
 	// alone, so nothing in them can favour the reference.
@@ -67,7 +73,8 @@ var testArrows = map[string][]string{
 	"reference/web":        {"reference/memstore"},
 	"reference/memstore":   {"reference/storetest", "reference/model"},
 	"reference/sqlstore":   {"reference/storetest", "reference/model"},
-	"reference/redisstore": {"reference/storetest", "reference/model"},
+	"reference/pgstore":    {"reference/storetest", "reference/storetest/dbtest", "reference/model"},
+	"reference/redisstore": {"reference/storetest", "reference/storetest/dbtest", "reference/model"},
 	"reference/storetest":  {"reference/memstore"},
 }
 
