@@ -200,16 +200,19 @@ func (w *world) opensLogOutPage(ctx context.Context, name string) error {
 }
 
 // forgesLogOut sends the log-out as a page on a neighbouring host could: with
-// all the browser's cookies and without what the farm's form holds.
+// all the browser's cookies and without what the farm's form holds. Where the
+// farm logs out by GET a link of Mallory's is enough.
 func (w *world) forgesLogOut(ctx context.Context, name string) error {
 	p, err := w.person(ctx, name)
 	if err != nil {
 		return err
 	}
-	x := p.browser.Send(ctx, farmspec.Request{
-		Method: "POST", URL: w.addressOfForm(ctx, p, p.at, w.target.Logout.Path, w.isLogOut), Dest: "document", Cookies: farmspec.JarCookies, KeepCookies: true,
-		Header: fromNeighbour(p.at), Body: "out=1",
-	})
+	r := farmspec.Request{Method: "GET", URL: p.at.At(w.target.Logout.Path), Dest: "document", Cookies: farmspec.JarCookies, KeepCookies: true}
+	if w.target.Logout.Kind != farmspec.GetLogout {
+		r.Method, r.Header, r.Body = "POST", fromNeighbour(p.at), "out=1"
+		r.URL = w.addressOfForm(ctx, p, p.at, w.target.Logout.Path, w.isLogOut)
+	}
+	x := p.browser.Send(ctx, r)
 	if x.Err != nil {
 		return fmt.Errorf("send a forged log-out: %w", x.Err)
 	}
