@@ -106,7 +106,7 @@ func TestSharedServer(t *testing.T) {
 // The skip for a missing server says each way to one.
 func TestNoServer(t *testing.T) {
 	k := &kind{name: "Nothing", variable: "FARMSPEC_TEST_NOTHING", image: "127.0.0.1:1/none:1", packageName: "nothing-server", port: "1/tcp",
-		args: func(string) []string { return nil },
+		args:  func(string) []string { return nil },
 		start: func(context.Context, native.Options) (*native.Server, error) { return nil, native.ErrAbsent }}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second) // where an engine tries to pull
 	defer cancel()
