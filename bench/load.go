@@ -22,11 +22,15 @@ import (
 	"github.com/farmspec/farmspec/simfarm/speed"
 )
 
-// The names of the load clients' cases.
+// The names of the load clients' cases. A page of the server where the session
+// is takes one request, a page of another one two: a redirect leads there.
 const (
-	wrkName    = "Load/client=wrk"
-	fastName   = "Load/client=fast"
-	vegetaName = "Load/client=vegeta"
+	wrkName       = "Load/client=wrk"
+	fastName      = "Load/client=fast"
+	vegetaName    = "Load/client=vegeta"
+	k6HopName     = "Load/client=k6/hop"
+	fastHopName   = "Load/client=fast/hop"
+	vegetaHopName = "Load/client=vegeta/hop"
 )
 
 const (
@@ -34,8 +38,9 @@ const (
 	// how many connections at once wrk asks.
 	loadSessions    = 64
 	loadConnections = 16
-	// loadRate is at how many pages a second the engines ask where there is no
-	// wrk, which asks as fast as it can; else they ask as fast as wrk did.
+	// loadRate is how many pages a second the engines and k6 are to ask for.
+	// The engines ask as fast as their peer did, where it is installed: wrk asks
+	// as fast as it can, and k6 may not get as far.
 	loadRate = 800
 	// loadTime is the shortest round: connections and pools have to settle.
 	loadTime = 3 * time.Second
@@ -43,15 +48,20 @@ const (
 	loadUsers = 5000
 )
 
-// clients are load generators that ask a farm in another process for a page
-// of one member, with a token that rotates at each request. What counts is
-// their own CPU for a page. The engines also plan each arrival, time it, judge
-// the page and keep the history of tokens; wrk counts.
+// clients are load generators that ask a farm in another process for pages,
+// with a token that rotates at each. What counts is their own CPU for a page,
+// while they load. The engines also plan each arrival, time it, judge the page
+// and keep the history of tokens; k6 does all but the last; wrk counts.
 func (h *host) clients() []speed.Case {
+	view, hop := loadtest.Mix{loadtest.View: 1}, loadtest.Mix{loadtest.Hop: 1}
+	asWrk, asK6 := func() float64 { return cmp.Or(h.wrkRate, loadRate) }, func() float64 { return cmp.Or(h.k6Rate, loadRate) }
 	return []speed.Case{
 		{Name: wrkName, Open: h.wrk},
-		{Name: fastName, Open: h.engine(loadtest.Fast{})},
-		{Name: vegetaName, Open: h.engine(loadtest.Vegeta{})},
+		{Name: fastName, Open: h.engine(loadtest.Fast{}, view, asWrk)},
+		{Name: vegetaName, Open: h.engine(loadtest.Vegeta{}, view, asWrk)},
+		{Name: k6HopName, Open: h.k6},
+		{Name: fastHopName, Open: h.engine(loadtest.Fast{}, hop, asK6)},
+		{Name: vegetaHopName, Open: h.engine(loadtest.Vegeta{}, hop, asK6)},
 	}
 }
 
@@ -131,48 +141,30 @@ func (h *host) farm() (*farmspec.Target, error) {
 }
 
 // engine measures an engine of ours at a steady rate.
-func (h *host) engine(e loadtest.Engine) func(context.Context) (speed.Work, error) {
+func (h *host) engine(e loadtest.Engine, mix loadtest.Mix, rate func() float64) func(context.Context) (speed.Work, error) {
 	return func(context.Context) (speed.Work, error) {
 		target, err := h.farm()
 		return speed.Work{Measure: func(ctx context.Context, d time.Duration) (speed.Round, error) {
-			rate := cmp.Or(h.wrkRate, loadRate)
-			pace, err := loadtest.Constant(rate)
+			pace, err := loadtest.Constant(rate())
 			if err != nil {
 				return speed.Round{}, err
 			}
-			var s span
-			r, err := loadtest.Run(ctx, loadtest.Options{Target: target, Engine: e, Browsers: loadSessions, Pace: pace, WarmUp: 300 * time.Millisecond,
-				Duration: max(d, loadTime), Mix: loadtest.Mix{loadtest.View: 1}, Probe: -1, Seed: 1, Progress: &s})
+			r, err := loadtest.Run(ctx, loadtest.Options{Target: target, Engine: e, Browsers: loadSessions, Pace: pace,
+				Duration: max(d, loadTime), Mix: mix, Probe: -1, Seed: 1})
 			if err != nil {
 				return speed.Round{}, err
 			}
 			if r.Truth.Verdict != farmspec.Pass {
 				return speed.Round{}, fmt.Errorf("the load found: %s", r.Truth.Reason)
 			}
-			// From the first glance on, which is when the browsers are signed in.
-			pages := float64(r.Arrivals.Ended+r.Arrivals.WarmUp) - s.at.Seconds()*rate
-			return speed.Round{N: int(pages), Wall: 1e9 / r.Arrivals.AchievedRate, CPU: float64(s.to-s.from) / pages, Bytes: -1, Allocs: -1}, nil
+			pages := r.Arrivals.Ended
+			return speed.Round{N: int(pages), Wall: 1e9 / r.Arrivals.AchievedRate, CPU: float64(r.Traffic.LoadCPU) / float64(pages), Bytes: -1, Allocs: -1}, nil
 		}}, err
 	}
 }
 
-// span is what a run spent between its first glance and the check of its history.
-type span struct{ from, to, at time.Duration }
-
-// Preparing, Loading and Checking implement farmspec.LoadProgress.
-func (*span) Preparing(int, int) {}
-
-// Loading notes when the browsers were ready.
-func (s *span) Loading(n farmspec.LoadNow) {
-	if s.from == 0 {
-		s.from, s.at = speed.ProcessCPU(), n.At
-	}
-}
-
-// Checking notes the end.
-func (s *span) Checking(int) { s.to = speed.ProcessCPU() }
-
 // wrk has a pool of tokens: a request takes one, its answer brings the next.
+// It can follow no redirect, so it asks one server for a page of its own.
 func (h *host) wrk(ctx context.Context) (speed.Work, error) {
 	program, err := find("wrk")
 	if err != nil {
@@ -183,11 +175,15 @@ func (h *host) wrk(ctx context.Context) (speed.Work, error) {
 		return speed.Work{}, err
 	}
 	script, tokens := filepath.Join(h.dir, "pool.lua"), filepath.Join(h.dir, "tokens")
-	cookies, err := signedIn(ctx, target)
+	sessions, err := signedIn(ctx, target)
 	if err != nil {
 		return speed.Work{}, err
 	}
-	if err := errors.Join(os.WriteFile(script, []byte(luaPool), 0o600), os.WriteFile(tokens, []byte(strings.Join(cookies, "\n")+"\n"), 0o600)); err != nil {
+	var pool strings.Builder
+	for _, s := range sessions {
+		fmt.Fprintf(&pool, "%s=%s\n", target.Carrier.Name, s.Token)
+	}
+	if err := errors.Join(os.WriteFile(script, []byte(luaPool), 0o600), os.WriteFile(tokens, []byte(pool.String()), 0o600)); err != nil {
 		return speed.Work{}, err
 	}
 	u, err := url.Parse(target.Members[0].At(target.Pages[0].Path))
@@ -209,12 +205,19 @@ func (h *host) wrk(ctx context.Context) (speed.Work, error) {
 	}}, err
 }
 
-// signedIn logs users in and returns the Cookie field of each.
-func signedIn(ctx context.Context, target *farmspec.Target) ([]string, error) {
+// session is one that another load tool is to use: its token, and what a page
+// shows of the user.
+type session struct {
+	Token string `json:"token"`
+	Echo  string `json:"echo"`
+}
+
+// signedIn logs users in at the first member.
+func signedIn(ctx context.Context, target *farmspec.Target) ([]session, error) {
 	m := target.Members[0]
-	var cookies []string
+	var sessions []session
 	for range loadSessions {
-		u, err := target.Hooks.Accounts.New(ctx, "wrk")
+		u, err := target.Hooks.Accounts.New(ctx, "load")
 		if err != nil {
 			return nil, err
 		}
@@ -232,9 +235,9 @@ func signedIn(ctx context.Context, target *farmspec.Target) ([]string, error) {
 		if !ok {
 			return nil, fmt.Errorf("sign %s in: no token came", u.Name)
 		}
-		cookies = append(cookies, c.Name+"="+c.Value)
+		sessions = append(sessions, session{c.Value, strings.ReplaceAll(target.UserEcho, "{user}", u.Name)})
 	}
-	return cookies, nil
+	return sessions, nil
 }
 
 const luaPool = `

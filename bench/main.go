@@ -86,5 +86,7 @@ func goals() []speed.Goal {
 		{Name: "rotation in memory, 32 callers: against Redis", Case: speed.InMemory, Than: redisName, By: speed.Wall},
 		{Name: "load, a rotating token, fast engine: CPU of wrk for each of ours", Case: fastName, Than: wrkName, By: speed.CPU, AtLeast: 1},
 		{Name: "load, a rotating token, vegeta engine: CPU of wrk for each of ours", Case: vegetaName, Than: wrkName, By: speed.CPU},
+		{Name: "load over a hop, fast engine: CPU of k6 for each of ours", Case: fastHopName, Than: k6HopName, By: speed.CPU, AtLeast: 10},
+		{Name: "load over a hop, vegeta engine: CPU of k6 for each of ours", Case: vegetaHopName, Than: k6HopName, By: speed.CPU, AtLeast: 3},
 	}
 }

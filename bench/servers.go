@@ -45,6 +45,7 @@ type host struct {
 	started map[string]*server
 	target  *farmspec.Target // of the farm in another process, once it runs
 	wrkRate float64          // pages a second that wrk got last
+	k6Rate  float64          // and k6
 }
 
 type server struct {
