@@ -74,7 +74,7 @@ var testArrows = map[string][]string{
 	"reference/memstore":   {"reference/storetest", "reference/model"},
 	"reference/sqlstore":   {"reference/storetest", "reference/model"},
 	"reference/pgstore":    {"reference/storetest", "reference/storetest/dbtest", "reference/model"},
-	"reference/redisstore": {"reference/storetest", "reference/storetest/dbtest", "reference/model"},
+	"reference/redisstore": {"reference/storetest", "reference/storetest/dbtest", "reference/storetest/native", "reference/model"},
 	"reference/storetest":  {"reference/memstore"},
 }
 

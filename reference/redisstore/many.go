@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/farmspec/farmspec/reference"
@@ -333,18 +332,4 @@ func (s *Store) remove(ctx context.Context, ref reference.ID) error {
 		}
 	}
 	return nil
-}
-
-// Erase deletes all keys of the store, its format's included, and closes it.
-func (s *Store) Erase(ctx context.Context) error {
-	keys := []string{s.format}
-	for i := range s.parts {
-		keys = append(keys, s.parts[i].keys()...)
-	}
-	for _, key := range keys {
-		if _, err := s.do(ctx, "unlink", key); err != nil {
-			return fmt.Errorf("erase session database: %w", errors.Join(err, s.Close()))
-		}
-	}
-	return s.Close()
 }

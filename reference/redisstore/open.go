@@ -54,6 +54,24 @@ func Open(ctx context.Context, address string) (*Store, error) {
 	return s, nil
 }
 
+// Remove deletes all keys of the address's store, where they are ours.
+func Remove(ctx context.Context, address string) error {
+	s, err := Open(ctx, address)
+	if err != nil {
+		return fmt.Errorf("remove: %w", err)
+	}
+	keys := []string{s.format}
+	for i := range s.parts {
+		keys = append(keys, s.parts[i].keys()...)
+	}
+	for _, key := range keys {
+		if _, err = s.do(ctx, "unlink", key); err != nil {
+			break
+		}
+	}
+	return errors.Join(said("remove session database", err), s.Close())
+}
+
 // address is a parsed one.
 type address struct {
 	options *redis.Options
