@@ -49,8 +49,9 @@ var postgres = &kind{
 	env: func(password string) map[string]string {
 		return map[string]string{"POSTGRES_USER": native.User, "POSTGRES_PASSWORD": password, "POSTGRES_DB": "postgres"}
 	},
-	args:  func(string) []string { return []string{"postgres"} },
-	start: native.Postgres,
+	args:     func(string) []string { return append([]string{"postgres"}, hasty...) },
+	start:    native.Postgres,
+	settings: hasty,
 	address: func(port int, password string) string {
 		return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/postgres?sslmode=disable", native.User, password, port)
 	},
@@ -62,6 +63,9 @@ var postgres = &kind{
 		return conn.Close(ctx)
 	},
 }
+
+// hasty leaves the disk its time: tests end processes, not machines.
+var hasty = []string{"-c", "fsync=off"}
 
 var redis = &kind{
 	name: "Redis", variable: RedisVariable, image: "redis:7-bookworm", packageName: "redis-server", port: "6379/tcp",
