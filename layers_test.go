@@ -23,7 +23,7 @@ var arrows = map[string][]string{
 	"cmd/farmspec": {"features", "targetfile", "loadtest", "reports", "baseline", "bundle", "simfarm/...", "reference", "."},
 
 	// The sound farm does not know its faults: mutant breaks it from outside.
-	"simfarm":         {"simfarm/sim", "reference/web", "reference/saml", "reference/oidc", "reference/memstore", "reference/sqlstore", "reference/model", "reference", "."},
+	"simfarm":         {"simfarm/sim", "reference/web", "reference/saml", "reference/oidc", "reference/memstore", "reference/sqlstore", "reference/pgstore", "reference/redisstore", "reference/model", "reference", "."},
 	"simfarm/mutant":  {"simfarm", "reference/web", "reference/saml", "reference/oidc", "reference", "."},
 	"simfarm/variant": {"simfarm", "reference/web", "reference", "."},
 	"simfarm/stub":    {"simfarm", "."},

@@ -60,10 +60,12 @@ type Farm struct {
 	accounts  atomic.Int64
 	db        *database
 	ownsStore bool
-	transport *http.Transport
-	authority *authority  // nil without TLS
-	circle    *federation // nil without participants
-	web       web.Farm
+	// removeStore, unless nil, takes away what the store has kept.
+	removeStore func(context.Context) error
+	transport   *http.Transport
+	authority   *authority  // nil without TLS
+	circle      *federation // nil without participants
+	web         web.Farm
 
 	// Credentials of the session API, by member, and the administrator's.
 	secrets map[string]string
@@ -158,17 +160,17 @@ func (f *Farm) open(ctx context.Context) error {
 		o.Wrap.Credentials(f.secrets)
 	}
 
-	open, durable, err := o.opener()
+	d, err := o.opener()
 	if err != nil {
 		return err
 	}
-	store, err := open(ctx)
+	store, err := d.open(ctx)
 	if err != nil {
 		return err
 	}
-	f.db, f.ownsStore = &database{store: store}, o.Store == nil
-	if durable {
-		f.db.reopen = open
+	f.db, f.ownsStore, f.removeStore = &database{store: store}, o.Store == nil, d.remove
+	if d.durable {
+		f.db.reopen = d.open
 	}
 	if f.circle, err = newFederation(f); err != nil {
 		return err
@@ -560,6 +562,9 @@ func (f *Farm) Close() error {
 		if f.db != nil && f.ownsStore {
 			errs = append(errs, f.db.close())
 		}
+		if f.removeStore != nil {
+			errs = append(errs, f.removeStore(ctx))
+		}
 		f.closed = errors.Join(errs...)
 	})
 	return f.closed
@@ -570,7 +575,11 @@ func (f *Farm) Close() error {
 // function closes it.
 func (f *Farm) Fork(ctx context.Context, v farmspec.Variation) (*farmspec.Target, func() error, error) {
 	o := f.o
-	o.Store, o.Database, o.Port, o.Users, o.Keys = nil, "memory", 0, nil, nil
+	o.Store, o.Port, o.Users, o.Keys = nil, 0, nil, nil
+	onServer := OnServer(o.Database)
+	if o.Apart = onServer; !onServer {
+		o.Database = "memory"
+	}
 	if v.MaxSessions != 0 {
 		o.MaxSessions = v.MaxSessions
 	}
@@ -595,7 +604,7 @@ func (f *Farm) Fork(ctx context.Context, v farmspec.Variation) (*farmspec.Target
 		}
 	}
 	remove := func() error { return nil }
-	if v.Durable {
+	if v.Durable && !onServer {
 		dir, err := os.MkdirTemp("", "farmspec-")
 		if err != nil {
 			return nil, nil, fmt.Errorf("fork farm: %w", err)

@@ -1,19 +1,15 @@
 package simfarm
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/farmspec/farmspec"
 	"github.com/farmspec/farmspec/reference"
-	"github.com/farmspec/farmspec/reference/memstore"
 	"github.com/farmspec/farmspec/reference/saml"
-	"github.com/farmspec/farmspec/reference/sqlstore"
 	"github.com/farmspec/farmspec/reference/web"
 )
 
@@ -23,11 +19,16 @@ type Options struct {
 	// Servers is the number of members. Zero means three.
 	Servers int
 
-	// Database names the common session database: "memory", "sqlite:FILE" or
-	// "sqlite::memory:". Empty means memory. Only a FILE is closed when the
-	// database process is stopped and read again from disk when it is started;
-	// stopping the others takes away nothing but their availability.
+	// Database names the common session database: "memory", "sqlite:FILE",
+	// "sqlite::memory:" or the address of a server (postgres://... or
+	// redis://..., as pgstore.Open and redisstore.Open have them). Empty means
+	// memory. When the database process is stopped a FILE is closed and
+	// connections to a server end, and its start opens them again; stopping
+	// the others takes away nothing but their availability.
 	Database string
+	// Apart gives the farm a store of its own on the server that Database is
+	// the address of, and takes it away when the farm closes.
+	Apart bool
 	// Store is a session database of the caller's, which stays open when the
 	// farm closes. It takes the place of Database.
 	Store reference.Store
@@ -217,46 +218,4 @@ func (o Options) check() error {
 		return fmt.Errorf("open farm: no topology %q; there are shared-domain, split-domain and single-host", o.Topology)
 	}
 	return nil
-}
-
-// OpenStore opens the session database of that name, as Options.Database has
-// it. The caller closes it, where it is an io.Closer, after the farm.
-func OpenStore(ctx context.Context, name string) (reference.Store, error) {
-	open, _, err := Options{Database: name}.opener()
-	if err != nil {
-		return nil, err
-	}
-	return open(ctx)
-}
-
-// opener returns how to open the session database, and whether it outlives a
-// stop, so that a start opens it again.
-func (o Options) opener() (open func(context.Context) (reference.Store, error), durable bool, err error) {
-	if o.Store != nil {
-		return func(context.Context) (reference.Store, error) { return o.Store, nil }, false, nil
-	}
-	path, sqlite := strings.CutPrefix(o.Database, "sqlite:")
-	switch {
-	case o.Database == "memory":
-		return func(context.Context) (reference.Store, error) { return memstore.Open(), nil }, false, nil
-	case sqlite && path != "":
-		return func(context.Context) (reference.Store, error) { return sqlstore.Open(path) }, path != ":memory:", nil
-	}
-	return nil, false, fmt.Errorf("open session database: no store %q; want %s", o.Database, suggestStore(o.Database))
-}
-
-func suggestStore(given string) string {
-	const all = "memory, sqlite:FILE or sqlite::memory:"
-	kind, rest, _ := strings.Cut(given, ":")
-	switch near := farmspec.Suggest(kind, []string{"memory", "sqlite", "sqlite3"}); {
-	case near == "memory":
-		return all + " (did you mean memory?)"
-	case near != "" && rest != "":
-		return all + " (did you mean sqlite:" + strings.TrimPrefix(rest, "//") + "?)"
-	case near != "":
-		return all + " (did you mean sqlite:farm.db?)"
-	case strings.HasSuffix(given, ".db") || strings.HasSuffix(given, ".sqlite"):
-		return all + " (did you mean sqlite:" + given + "?)"
-	}
-	return all
 }
