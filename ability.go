@@ -85,6 +85,6 @@ type AccountPool interface {
 	Accounts
 	// Size is how many accounts there are; New waits for one while all are lent.
 	Size() int
-	// Return takes an account back.
+	// Return takes an account back, with the password that it now has.
 	Return(User)
 }

@@ -19,6 +19,9 @@ type Report struct {
 	Plan []CaseID `json:"plan"`
 	// Results has one entry for each planned case, in the plan's order.
 	Results []Result `json:"results"`
+	// Left is what scenarios could not undo at the farms, with their IDs, sorted:
+	// it is to be mended before the next run.
+	Left []string `json:"left,omitempty"`
 	// Requirements is the ledger: every catalogue ID with its verdict in this run, in catalogue order.
 	Requirements []RequirementResult `json:"requirements"`
 	// Claims is the table of the 34 claims, each with its ancestors.

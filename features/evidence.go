@@ -2,6 +2,7 @@ package features
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -157,7 +158,8 @@ type redactor struct {
 }
 
 // minSecret keeps short cookie values such as "1" from being replaced all
-// over a page; they are still replaced in the cookie headers themselves.
+// over a page; they are still replaced in the cookie headers themselves. A
+// password is never too short.
 const minSecret = 8
 
 func (w *world) newRedactor(exchanges []recorded) *redactor {
@@ -170,7 +172,10 @@ func (w *world) newRedactor(exchanges []recorded) *redactor {
 		}
 	}
 	for _, p := range w.people {
-		add(p.user.Password)
+		for _, s := range append([]string{p.user.Password}, p.passwords...) {
+			asJSON, _ := json.Marshal(s) // a string has no error
+			secrets[s], secrets[url.QueryEscape(s)], secrets[string(asJSON[1:len(asJSON)-1])] = true, true, true
+		}
 		for _, t := range p.tokens {
 			add(t.value)
 		}
@@ -194,6 +199,7 @@ func (w *world) newRedactor(exchanges []recorded) *redactor {
 	for _, s := range w.secrets {
 		add(s)
 	}
+	delete(secrets, "")
 	var pairs []string
 	for _, s := range slices.SortedFunc(mapKeys(secrets), func(a, b string) int { return len(b) - len(a) }) {
 		pairs = append(pairs, s, farmspec.Digest(s))

@@ -122,6 +122,7 @@ type judge struct {
 	mu      sync.Mutex // guards results, stop and calls to Progress
 	results map[farmspec.CaseID]*farmspec.Result
 	stop    string // why no further case begins
+	left    []string
 	waits   map[farmspec.CaseID]farmspec.Wait
 }
 
@@ -358,6 +359,13 @@ func (j *judge) ended(r *farmspec.Result) {
 	if j.Progress != nil {
 		j.Progress.Ended(r)
 	}
+}
+
+// leave notes what a case could not undo.
+func (j *judge) leave(c farmspec.CaseID, what string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.left = append(j.left, fmt.Sprintf("%s on %s: %s", c.Scenario, c.Target, what))
 }
 
 // describe tells what a report may know of a target.

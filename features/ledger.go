@@ -24,6 +24,7 @@ func (j *judge) report(ctx context.Context, started time.Time) *farmspec.Report 
 		r.Plan = append(r.Plan, p.id())
 		r.Results = append(r.Results, *j.results[p.id()])
 	}
+	r.Left = slices.Sorted(slices.Values(j.left))
 	switch {
 	case ctx.Err() != nil:
 		r.Run.Complete, r.Run.Why = false, "interrupted"

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/farmspec/farmspec"
 )
@@ -256,10 +255,8 @@ func (w *world) sendsFormOf(ctx context.Context, name, whose string) error {
 
 // newPassword satisfies the usual rules: long, letters of both cases, digits and a sign.
 func (w *world) newPassword() string {
-	next := "Aa1!" + rand.Text()
-	w.keepSecret(next)
-	w.account.next = next
-	return next
+	w.account.next = "Aa1!" + rand.Text()
+	return w.account.next
 }
 
 func (w *world) changePassword(ctx context.Context, p *person, present, next string, endOthers bool) error {
@@ -292,6 +289,7 @@ func (w *world) changesPassword(endOthers bool) func(context.Context, string) er
 			return err
 		}
 		before, next := p.user.Password, w.newPassword()
+		w.mindPassword(p, next)
 		if err := w.changePassword(ctx, p, before, next, endOthers); err != nil {
 			return err
 		}
@@ -299,24 +297,49 @@ func (w *world) changesPassword(endOthers bool) func(context.Context, string) er
 			return errors.Join(err, &failedControl{name + " changed her password and cannot log in with the new one"})
 		}
 		p.user.Password = next
-		w.restorePassword(p, before)
 		w.account.next = before // the one that must not work any more
 		return nil
 	}
 }
 
-// restorePassword gives an account that others will use its password back.
-func (w *world) restorePassword(p *person, before string) {
+// mindPassword is called before a person asks for a new password, whether she
+// is to get it or not. An account that others will use has its first one again
+// in the end. A farm may refuse that, as those do that remember passwords; then
+// the others get the account with the one it has, and the run says so.
+func (w *world) mindPassword(p *person, next string) {
+	if p.passwords = append(p.passwords, next); len(p.passwords) > 1 {
+		return // it is minded
+	}
+	first := p.user.Password
+	p.passwords = []string{first, next}
 	if _, shared := w.target.Hooks.Accounts.(farmspec.AccountPool); !shared {
 		return
 	}
-	w.onEnd = append(w.onEnd, func() {
-		ctx, cancel := context.WithTimeout(context.Background(), w.judge.Timeout)
-		defer cancel()
-		again := &person{name: p.name, user: p.user, browser: w.newBrowser(p.name), at: p.at}
-		if _, err := w.logIn(ctx, again, again.at, again.user.Password); err == nil {
-			_ = w.changePassword(ctx, again, again.user.Password, before, false)
+	w.undo("give account "+p.user.Name+" its password back", func(ctx context.Context) error {
+		for _, present := range slices.Compact(append([]string{p.user.Password}, p.passwords...)) {
+			in, err := w.letsIn(ctx, p, present)
+			if err != nil {
+				return err
+			}
+			if !in {
+				continue
+			}
+			p.user.Password = present
+			if present == first {
+				return nil
+			}
+			again := &person{name: p.name, user: p.user, browser: w.newBrowser(p.name), at: p.at}
+			if _, err := w.logIn(ctx, again, again.at, present); err != nil {
+				return err
+			}
+			err = w.changePassword(ctx, again, present, first, false)
+			if in, _ := w.letsIn(ctx, p, first); !in {
+				return errors.Join(errors.New("the farm does not take it; the account has a new one until somebody sets it"), err)
+			}
+			p.user.Password = first
+			return nil
 		}
+		return errors.New("nobody can log in with it, nor with the new one; see to the account")
 	})
 }
 
@@ -332,7 +355,9 @@ func (w *world) triesToChangePassword(ctx context.Context, name, words string) e
 	if err != nil {
 		return err
 	}
-	return w.changePassword(ctx, p, given, w.newPassword(), false)
+	next := w.newPassword()
+	w.mindPassword(p, next)
+	return w.changePassword(ctx, p, given, next, false)
 }
 
 // letsIn reports whether a log-in with that password opens the person's page,
@@ -411,15 +436,12 @@ func (w *world) adminDisables(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if _, shared := w.target.Hooks.Accounts.(farmspec.AccountPool); shared {
-		admin := w.hooks.Admin
-		w.onEnd = append(w.onEnd, func() {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			defer cancel()
-			_ = admin.EnableUser(ctx, p.user.Name)
-		})
+	admin := w.hooks.Admin
+	err = admin.DisableUser(ctx, p.user.Name)
+	if _, shared := w.target.Hooks.Accounts.(farmspec.AccountPool); shared && !errors.Is(err, farmspec.ErrNoHook) {
+		w.undo("enable account "+p.user.Name+" again", func(ctx context.Context) error { return admin.EnableUser(ctx, p.user.Name) })
 	}
-	return ended(w.hooks.Admin.DisableUser(ctx, p.user.Name))
+	return ended(err)
 }
 
 func (w *world) isNotLetIn(ctx context.Context, name string) error {

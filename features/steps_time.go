@@ -171,7 +171,7 @@ func (w *world) skew(ctx context.Context, server int, d time.Duration) error {
 		return fmt.Errorf("skew the clock of %s: %w", m.Name, err)
 	}
 	clock := w.hooks.Clock
-	w.onEnd = append(w.onEnd, func() { _ = clock.Skew(context.WithoutCancel(ctx), m.Name, 0) }) // the farm may be everybody's
+	w.undo("set the clock of "+m.Name+" right", func(ctx context.Context) error { return clock.Skew(ctx, m.Name, 0) })
 	return nil
 }
 
@@ -181,7 +181,8 @@ func (w *world) clockIsSetBack(ctx context.Context) error {
 		return err
 	}
 	clock := w.hooks.Clock
-	w.onEnd = append(w.onEnd, func() { _ = clock.Advance(context.WithoutCancel(ctx), d) }) // sessions begun meanwhile are to be past
+	// Sessions begun meanwhile are to be past.
+	w.undo("set the farm's clock forward again", func(ctx context.Context) error { return clock.Advance(ctx, d) })
 	return nil
 }
 

@@ -81,6 +81,8 @@ type person struct {
 	tokens []carried
 	// last is her last attempt.
 	last *attempt
+	// passwords are those she came with and has tried to change to, once she has.
+	passwords []string
 }
 
 // carried is an encrypted token as a browser held it.
@@ -303,6 +305,19 @@ func (w *world) end(ctx context.Context, _ *godog.Scenario, err error) (context.
 	return ctx, nil
 }
 
+// undo mends, when the scenario is over, what it did to a farm that others use.
+// What cannot be mended is told with the run: it may be behind what is found
+// later.
+func (w *world) undo(what string, mend func(context.Context) error) {
+	w.onEnd = append(w.onEnd, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), w.judge.Timeout)
+		defer cancel()
+		if err := mend(ctx); err != nil {
+			w.judge.leave(w.of.id(), w.newRedactor(nil).text(what+": "+err.Error()))
+		}
+	})
+}
+
 func (w *world) settle() {
 	r := w.result
 	if n, err := w.lost(); err != nil && verdictOf(w.failure) == farmspec.Fail {
@@ -409,15 +424,13 @@ func (w *world) person(ctx context.Context, name string) (*person, error) {
 	if err != nil {
 		return nil, fmt.Errorf("get an account for %s: %w", name, err)
 	}
+	p = &person{name: name, user: user, browser: w.newBrowser(name), at: w.target.Members[0]}
 	if pooled {
-		w.onEnd = append(w.onEnd, func() { pool.Return(user) })
-	}
-	if pooled {
+		w.onEnd = append(w.onEnd, func() { pool.Return(p.user) })
 		if err := w.noteEarlier(ctx, user.Name); err != nil {
 			return nil, fmt.Errorf("look for earlier sessions of %s: %w", name, err)
 		}
 	}
-	p = &person{name: name, user: user, browser: w.newBrowser(name), at: w.target.Members[0]}
 	w.mu.Lock()
 	w.people[name] = p
 	w.mu.Unlock()

@@ -133,6 +133,7 @@ func fixture(rounds int) *farmspec.Report {
 			Started: time.Date(2026, 11, 22, 9, 30, 0, 0, time.UTC), Took: 2340 * time.Millisecond, Seed: 16045690984503098046,
 			Command: "farmspec run --out report --seed 16045690984503098046", Why: "Interrupted after 32 of 33 cases.",
 		},
+		Left:            []string{"account.disabled on reference/sealed+strict+shared-domain: enable account judge-007 again: connection refused by 127.0.0.1:7071"},
 		Targets:         slices.Clone(fixtureTargets),
 		ClaimConformant: farmspec.Fail, Hardened: farmspec.Planned, Verdict: farmspec.Fail, Exit: farmspec.ExitNonconformant,
 	}

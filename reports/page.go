@@ -56,6 +56,7 @@ type (
 		pageHead
 		Subject                   string
 		Incomplete                string
+		Left                      []string
 		Matrix                    string // where the kill matrix is
 		Exit                      int
 		ExitMeaning               string
@@ -192,6 +193,9 @@ func page(v *view) ([]byte, error) {
 		ExitMeaning: exitMeaning(v.Exit),
 		Single:      len(v.Targets) <= 1,
 		Levels:      levels,
+	}
+	for _, left := range v.Left {
+		d.Left = append(d.Left, oneLine(left))
 	}
 	if !v.Run.Complete {
 		d.Incomplete = oneLine(cmp.Or(v.Run.Why, "It ended early."))

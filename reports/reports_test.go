@@ -451,7 +451,7 @@ func hostile() *farmspec.Report {
 	const poison = "</script><script>alert(1)</script><!-- ]]> --><img src=x onerror=alert(1)> \x1b]0;owned\x07\x1b[2J \x00\x01\x7f\u202e\u2028 \xff\xfe | `code` *b* [x](javascript:alert(1)) \r\n\t'\"&amp;"
 	r := small()
 	r.Run.Command += poison
-	r.Run.Why = poison
+	r.Run.Why, r.Left = poison, []string{poison}
 	r.Targets = slices.Clone(r.Targets)
 	for i := range r.Targets {
 		r.Targets[i].Product += poison

@@ -50,6 +50,9 @@ func summary(v *view) ([]byte, error) {
 	if !v.Run.Complete {
 		p("> **Incomplete run.** %s. What is missing below was not observed.\n", markdown(strings.TrimSuffix(cmp.Or(v.Run.Why, "It ended early"), ".")))
 	}
+	for _, left := range v.Left {
+		p("> **Not undone.** Mend it before the next run: %s.\n", markdown(left))
+	}
 	p("| | Verdict | Rests on |")
 	p("|---|---|---|")
 	p("| **Claim-conformant** | %s | %s |", icon(v.ClaimConformant), v.claimSentence())

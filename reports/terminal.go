@@ -298,6 +298,11 @@ func closing(w io.Writer, v *view, t Terminal, files []string) error {
 			p("%s", t.bold(l))
 		}
 	}
+	for _, left := range v.Left {
+		for _, l := range wrap("Not undone, mend it before the next run: "+oneLine(left), columns) {
+			p("%s", l)
+		}
+	}
 	for _, l := range wrap(fmt.Sprintf("%s in %s: %s", count(len(v.Results), "case"), took(v.Run.Took), v.caseTally()), columns) {
 		p("%s", l)
 	}

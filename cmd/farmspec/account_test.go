@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"html"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -41,7 +44,7 @@ func accountPages(s *shop) {
 				http.Error(w, "Not from our form", http.StatusForbidden)
 				return
 			}
-			right := r.PostFormValue("password") == cmp.Or(s.passwords[in.user], shopPassword)
+			right := s.trusting || r.PostFormValue("password") == cmp.Or(s.passwords[in.user], shopPassword)
 			said := ""
 			form := func(action, fields string) string {
 				return `<form method="post" action="` + action + `"><input type="hidden" name="csrf" value="` + in.csrf + `">` + fields +
@@ -67,7 +70,7 @@ func accountPages(s *shop) {
 				}
 				body += "<li class=session>here"
 			case r.URL.Path == "/me/password":
-				if post && right && len(r.PostFormValue("new")) >= 8 {
+				if post && right && len(r.PostFormValue("new")) >= 8 && !(s.remembers && r.PostFormValue("new") == shopPassword) {
 					s.passwords[in.user] = r.PostFormValue("new")
 					for id, other := range s.stores[member] {
 						if other.user == in.user && id != c.Value && r.PostFormValue("everywhere") == "1" {
@@ -133,6 +136,71 @@ func TestAccountPagesOfATargetFile(t *testing.T) {
 	}
 	if len(s.passwords) == 0 {
 		t.Error("nobody's password was ever changed")
+	}
+}
+
+// A farm that takes no password again leaves accounts with new ones. The run
+// goes on with those, judges as it would, and says whose they are.
+func TestPasswordsThatAreNotTakenBack(t *testing.T) {
+	s := openShop(t, func(s *shop) { accountPages(s); s.remembers = true })
+	target, err := targetfile.Load(s.file(t, "limits:", accountLines+"limits:", `"user{n}"`, `"user{n}"`+"\n  count: 7"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := features.Judge(t.Context(), features.Options{Run: []string{"account.*", "login.*"}, Seed: 1}, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range report.Results {
+		if r.Verdict.Ran() && r.Verdict != farmspec.Pass {
+			t.Errorf("%s is %s: %s", r.Scenario, r.Verdict, r.Reason)
+		}
+	}
+	if len(s.passwords) == 0 {
+		t.Fatal("nobody's password was ever changed")
+	}
+	told := strings.Join(report.Left, "\n")
+	for user := range s.passwords {
+		if !strings.Contains(told, "give account "+user+" its password back") {
+			t.Errorf("nobody is told that %s has another password:\n%s", user, told)
+		}
+	}
+}
+
+// What a farm changes though it should not have is changed back as well, and
+// the password that the account came with is in no report.
+func TestPasswordsThatShouldNotHaveChanged(t *testing.T) {
+	s := openShop(t, func(s *shop) { accountPages(s); s.trusting = true })
+	target, err := targetfile.Load(s.file(t, "limits:", accountLines+"limits:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := features.Judge(t.Context(), features.Options{Run: []string{"account.password-takes-password*"}, Seed: 1}, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := 0
+	for _, r := range report.Results {
+		if r.Verdict == farmspec.Fail {
+			failed++
+		}
+	}
+	if failed == 0 || len(s.passwords) == 0 {
+		t.Fatalf("%d scenarios fail and %d passwords were changed, want some of each", failed, len(s.passwords))
+	}
+	for user, password := range s.passwords {
+		if password != shopPassword {
+			t.Errorf("%s was left with another password", user)
+		}
+	}
+	text, err := json.Marshal(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{shopPassword, url.QueryEscape(shopPassword)} {
+		if bytes.Contains(text, []byte(secret)) {
+			t.Errorf("the report has the password as %q", secret)
+		}
 	}
 }
 

@@ -44,6 +44,8 @@ type shop struct {
 	ahead  time.Duration
 
 	passwords map[string]string // of users who changed theirs
+	remembers bool              // nobody gets an old password again
+	trusting  bool              // the present password is not looked at
 }
 
 type shopSession struct {
