@@ -149,7 +149,7 @@ func createServeState(path string) (serveState, error) {
 		return loadServeState(path)
 	}
 	if err != nil {
-		return serveState{}, &exitError{farmspec.ExitUsage, fmt.Errorf("write key file: %w", err), "choose a folder you may write to: --store sqlite:FILE"}
+		return serveState{}, &exitError{farmspec.ExitUsage, fmt.Errorf("write key file: %w", err), "choose a folder you may write to, with --keys or --store sqlite:FILE"}
 	}
 	return s, nil
 }

@@ -91,7 +91,7 @@ Actions of a mix: view, hop, state, login, logout, idle, tabs.`,
 	fl.StringVar(&f.startAt, "start-at", "", "when all parts begin: HH:MM:SS today, or RFC 3339")
 	fl.Uint64Var(&f.Seed, "seed", 0, "seed of what arrivals do (default: drawn and reported; 1 for shards)")
 	fl.StringVar(&f.out, "out", "farmspec-load", "folder for the report")
-	fl.StringVar(&f.store, "store", "memory", "session database of the reference: memory or sqlite:FILE")
+	fl.StringVar(&f.store, "store", "memory", "session database of the reference: sqlite:FILE, "+manyStores+" (a part of its own there)")
 	fl.IntVar(&f.servers, "servers", 3, "number of web servers of the reference")
 	fl.StringVar(&f.mode, "mode", "", "hand-off mode: sealed, claimed or direct")
 	fl.StringVar(&f.policy, "policy", "", "rotation policy: strict, coalesce or read-verify")
@@ -122,6 +122,7 @@ func (f *loadFlags) run(c *cobra.Command, args []string) error {
 		if err != nil {
 			return err
 		}
+		farm.Apart = true
 		farm.Servers, farm.Database, farm.TLS, farm.Unobserved, farm.Version = f.servers, f.store, f.tls, true, version()
 		var numbers simfarm.Metrics
 		targets, closeAll, err := open(ctx, []simfarm.Options{numbers.Watch(farm)})
@@ -139,7 +140,7 @@ func (f *loadFlags) run(c *cobra.Command, args []string) error {
 		f.Target = targets[0]
 		f.Target.Metrics = []string{"http://" + listener.Addr().String() + "/metrics"}
 	}
-	f.Command = strings.Join(append([]string{"farmspec"}, os.Args[1:]...), " ")
+	f.Command = commandLine()
 	f.Version, f.Commit = build()
 	term := terminal(c.OutOrStdout())
 	progress := reports.NewLoadProgress(c.OutOrStdout(), term)

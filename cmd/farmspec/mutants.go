@@ -25,6 +25,7 @@ type mutantFlags struct {
 	quick, full bool
 	pairs       bool
 	seed        uint64
+	store       string
 }
 
 func newMutants() *cobra.Command {
@@ -53,6 +54,7 @@ Exit 1 when a fault survives that this level could convict.`,
 	fl.BoolVar(&f.full, "full", false, "run every scenario against every fault (minutes)")
 	fl.BoolVar(&f.pairs, "pairs", true, "also plant pairs of faults that could hide each other")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the random choices")
+	fl.StringVar(&f.store, "store", "memory", "session database: "+manyStores+"; each farm has a part of its own there while it lives")
 	return c
 }
 
@@ -96,7 +98,7 @@ func (f *mutantFlags) run(c *cobra.Command) error {
 	m.Faults = make([]farmspec.FaultResult, len(faults))
 	progress := reports.NewCounter(c.OutOrStdout(), terminal(c.OutOrStdout()), "faults", len(faults))
 	err = each(len(faults), func(i int) error {
-		r, err := judgeFault(ctx, faults[i], f.against(faults[i], m.Scenarios, o))
+		r, err := f.judgeFault(ctx, faults[i], f.against(faults[i], m.Scenarios, o))
 		if err != nil {
 			return err
 		}
@@ -111,7 +113,7 @@ func (f *mutantFlags) run(c *cobra.Command) error {
 		m.Pairs = make([]farmspec.PairResult, len(pairs))
 		progress = reports.NewCounter(c.OutOrStdout(), terminal(c.OutOrStdout()), "pairs", len(pairs))
 		err = each(len(pairs), func(i int) error {
-			r, err := judgePair(ctx, pairs[i][0], pairs[i][1], o)
+			r, err := f.judgePair(ctx, pairs[i][0], pairs[i][1], o)
 			if err != nil {
 				return err
 			}
@@ -186,12 +188,12 @@ func (f *mutantFlags) against(fault mutant.Fault, columns []farmspec.MatrixScena
 }
 
 // judgeFault judges a farm with one fault.
-func judgeFault(ctx context.Context, f mutant.Fault, o features.Options) (farmspec.FaultResult, error) {
+func (m *mutantFlags) judgeFault(ctx context.Context, f mutant.Fault, o features.Options) (farmspec.FaultResult, error) {
 	r := farmspec.FaultResult{
 		ID: f.ID, Name: f.Name, Violates: f.Violates, Convicts: f.Convicts, Level: f.Level,
 		Precedent: f.Precedent, Target: f.Profile.ProfileName(), State: farmspec.Survived,
 	}
-	report, err := judgeFarm(ctx, f.Farm(), o)
+	report, err := m.judgeFarm(ctx, f.Farm(), o)
 	if err != nil {
 		return r, fmt.Errorf("judge a farm with fault %s: %w", f.ID, err)
 	}
@@ -219,13 +221,13 @@ func judgeFault(ctx context.Context, f mutant.Fault, o features.Options) (farmsp
 }
 
 // judgePair judges a farm with two faults by the scenarios named for them.
-func judgePair(ctx context.Context, a, b mutant.Fault, o features.Options) (farmspec.PairResult, error) {
+func (m *mutantFlags) judgePair(ctx context.Context, a, b mutant.Fault, o features.Options) (farmspec.PairResult, error) {
 	r := farmspec.PairResult{First: a.ID, Second: b.ID}
 	o.Run = append(slices.Clone(a.Convicts), b.Convicts...)
 	farm := a.Farm()
 	farm.Plant = func() simfarm.Wrap { return mutant.Both(a.Plant(), b.Plant()) }
 	farm.Version = "with faults " + a.ID + " and " + b.ID
-	report, err := judgeFarm(ctx, farm, o)
+	report, err := m.judgeFarm(ctx, farm, o)
 	if err != nil {
 		return r, fmt.Errorf("judge a farm with faults %s and %s: %w", a.ID, b.ID, err)
 	}
@@ -243,8 +245,12 @@ func judgePair(ctx context.Context, a, b mutant.Fault, o features.Options) (farm
 	return r, nil
 }
 
-func judgeFarm(ctx context.Context, farm simfarm.Options, o features.Options) (*farmspec.Report, error) {
-	f, err := simfarm.Open(ctx, farm)
+func (m *mutantFlags) judgeFarm(ctx context.Context, farm simfarm.Options, o features.Options) (*farmspec.Report, error) {
+	farms, err := keptIn(m.store, []simfarm.Options{farm})
+	if err != nil {
+		return nil, err
+	}
+	f, err := simfarm.Open(ctx, farms[0])
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ type runFlags struct {
 	features.Options
 	out, level, target             string
 	mode, policy, topology, replay string
-	knownFailures                  string
+	knownFailures, store           string
 	allProfiles, dryRun, verbose   bool
 	tls                            bool
 	noDoctor, noKnown              bool
@@ -104,6 +104,7 @@ with any of these flags, the one profile they name.`,
 	fl.StringVar(&f.topology, "topology", "", "topology: shared-domain, single-host or split-domain")
 	fl.StringVar(&f.replay, "replay", "", "answer to a spent token: reject or revoke-family")
 	fl.BoolVar(&f.tls, "tls", false, "over TLS; with --all-profiles, all of them")
+	fl.StringVar(&f.store, "store", "memory", "session database: "+manyStores+"; each farm has a part of its own there while it lives")
 	fl.StringVar(&f.target, "target", "", "judge the one profile of this name, as reports print it")
 	fl.StringVar(&f.knownFailures, "known-failures", "", "list of failures that are known; they run, and the exit code tells what is not on the list (default: known-failures.yaml beside the target file, if it is there)")
 	fl.BoolVar(&f.noKnown, "no-known-failures", false, "leave out the list beside the target file")
@@ -132,6 +133,9 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 		if options, err = f.profiles(); err != nil {
 			return err
 		}
+		if options, err = keptIn(f.store, options); err != nil {
+			return err
+		}
 	}
 	all, err := features.Scenarios(nil)
 	if err != nil {
@@ -151,7 +155,7 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 			return usageError(err)
 		}
 	}
-	f.Command = strings.Join(append([]string{"farmspec"}, os.Args[1:]...), " ")
+	f.Command = commandLine()
 	f.Version, f.Commit = build()
 	ctx := c.Context()
 	targets, closeAll, err := open(ctx, options)
@@ -241,8 +245,8 @@ func (f *runFlags) source(args []string) (*targetfile.Source, error) {
 	if len(args) == 0 || args[0] == "reference" {
 		return nil, nil
 	}
-	if f.allProfiles || f.target != "" || f.named() {
-		return nil, usageError(errors.New("--target, --mode, --policy, --topology, --replay, --tls and --all-profiles choose profiles of the reference farm; a target file says what its farm is"))
+	if f.allProfiles || f.target != "" || f.named() || f.store != "memory" {
+		return nil, usageError(errors.New("--target, --mode, --policy, --topology, --replay, --tls, --store and --all-profiles choose profiles of the reference farm; a target file says what its farm is"))
 	}
 	source, err := openSource(args[0])
 	if err != nil {
@@ -364,6 +368,26 @@ func meant(word string, known []string) string {
 		return fmt.Sprintf(" (did you mean %s?)", near)
 	}
 	return ""
+}
+
+// manyStores are the session databases that several farms may name at once.
+const manyStores = "memory, sqlite::memory:, postgres://HOST:PORT/DATABASE or redis://HOST:PORT/NUMBER"
+
+// keptIn returns the farms with the session database of that name, each apart.
+func keptIn(store string, farms []simfarm.Options) ([]simfarm.Options, error) {
+	if strings.HasPrefix(store, "sqlite:") && store != "sqlite::memory:" {
+		return nil, usageError(fmt.Errorf("--store %s is one farm's database, and there are several farms; want %s", store, manyStores))
+	}
+	farms = slices.Clone(farms)
+	for i := range farms {
+		farms[i].Database, farms[i].Apart = store, true
+	}
+	return farms, nil
+}
+
+// commandLine is what a report says to repeat it, without passwords.
+func commandLine() string {
+	return simfarm.Redacted(strings.Join(append([]string{"farmspec"}, os.Args[1:]...), " "))
 }
 
 // open starts a farm for each profile.

@@ -26,7 +26,7 @@ type serveFlags struct {
 	mode, policy, topology, replay string
 	target                         string
 	admin                          bool
-	ca                             string
+	ca, keys                       string
 }
 
 func newServe() *cobra.Command {
@@ -39,7 +39,8 @@ who may sign in. Names under localhost need no setting up: browsers and curl
 know them.
 
 With --store sqlite:FILE sessions survive a restart, however it came about; the
-farm's keys and users are then kept beside them in FILE.keys.
+farm's keys and users are then kept beside them in FILE.keys. In a database
+server they survive as well, and with --keys FILE they stay good.
 
 With --participants N an identity provider and N other systems are opened too.
 Who signs in at one of them by way of the provider is signed in at all; a
@@ -54,7 +55,8 @@ log-out at one, and the administrator's at the farm, reaches all.`,
 	}
 	fl := c.Flags()
 	fl.IntVar(&f.Servers, "servers", 3, "number of web servers")
-	fl.StringVar(&f.Database, "store", "memory", "session database: memory or sqlite:FILE")
+	fl.StringVar(&f.Database, "store", "memory", "session database: memory, sqlite:FILE, postgres://HOST:PORT/DATABASE or redis://HOST:PORT/NUMBER")
+	fl.StringVar(&f.keys, "keys", "", "keep the farm's keys and users in this file (default: beside an SQLite file, else nowhere)")
 	fl.StringVar(&f.mode, "mode", "", "hand-off mode: sealed, claimed or direct")
 	fl.StringVar(&f.policy, "policy", string(farmspec.Coalesce), "rotation policy: strict, coalesce or read-verify")
 	fl.DurationVar(&f.Grace, "grace", 5*time.Second, "how long a replaced token stays good under coalesce")
@@ -91,7 +93,7 @@ func (f *serveFlags) serve(c *cobra.Command) error {
 		fmt.Fprintf(c.ErrOrStderr(), "farmspec: warning: %s is not loopback: whoever reaches this machine reaches the farm, and it is made to be examined\n", o.Address)
 	}
 
-	state, closeStore, err := openState(ctx, &o)
+	state, closeStore, err := openState(ctx, &o, f.keys)
 	if err != nil {
 		return err
 	}
@@ -171,6 +173,8 @@ func (f *serveFlags) print(out io.Writer, farm *simfarm.Farm, o simfarm.Options,
 	kept := "in memory, until it stops"
 	if path, ok := strings.CutPrefix(o.Database, "sqlite:"); ok && path != ":memory:" {
 		kept = "in " + path
+	} else if simfarm.OnServer(o.Database) {
+		kept = fmt.Sprint("in ", o.Store)
 	}
 	policy := string(o.Rotation)
 	if o.Rotation == farmspec.Coalesce {
@@ -217,8 +221,9 @@ var demoUsers = []string{"ada", "grace", "alan"}
 func drawPassword() string { return strings.ToLower(rand.Text()[:12]) }
 
 // openState opens the session database and finds the keys and users that
-// belong to it: those in its key file, or new ones.
-func openState(ctx context.Context, o *simfarm.Options) (serveState, func(), error) {
+// belong to it: those in the key file, or new ones. An SQLite file has its key
+// file beside it where none is named.
+func openState(ctx context.Context, o *simfarm.Options, keys string) (serveState, func(), error) {
 	path, isFile := strings.CutPrefix(o.Database, "sqlite:")
 	isFile = isFile && path != ":memory:"
 	existed := false
@@ -239,14 +244,20 @@ func openState(ctx context.Context, o *simfarm.Options) (serveState, func(), err
 		}
 	}
 	o.Store = store
-	if !isFile {
+	if keys == "" && isFile {
+		keys = path + ".keys"
+	}
+	if keys == "" {
 		s, err := newServeState()
+		if simfarm.OnServer(o.Database) {
+			s.note = "keys and users are new at each start, and whoever is signed in must sign in again then; --keys FILE keeps them"
+		}
 		return s, closeStore, err
 	}
-	s, err := loadServeState(path + ".keys")
+	s, err := loadServeState(keys)
 	if errors.Is(err, fs.ErrNotExist) {
-		if s, err = createServeState(path + ".keys"); err == nil && existed {
-			s.note = path + ".keys was missing and has been made anew: whoever was signed in before must sign in again"
+		if s, err = createServeState(keys); err == nil && existed {
+			s.note = keys + " was missing and has been made anew: whoever was signed in before must sign in again"
 		}
 	}
 	if err != nil {

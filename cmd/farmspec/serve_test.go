@@ -258,7 +258,7 @@ func TestServeRefusesBadInput(t *testing.T) {
 	}{
 		{"busy port", []string{"--port", port}, []string{port, "address already in use", "--port"}},
 		{"unknown store", []string{"--store", "memry"}, []string{`"memry"`, "did you mean memory?"}},
-		{"unknown scheme", []string{"--store", "postgres://x"}, []string{"memory, sqlite:FILE"}},
+		{"unknown scheme", []string{"--store", "mysql://x"}, []string{"memory, sqlite:FILE"}},
 		{"a folder", []string{"--store", "sqlite:" + dir}, []string{dir, "is a folder", "sqlite:" + dir + "/farm.db"}},
 		{"not a database", []string{"--store", "sqlite:" + text}, []string{"open session database " + text, "choose a file"}},
 		{"no such folder", []string{"--store", "sqlite:" + dir + "/none/farm.db"}, []string{"open session database", "no such file or directory"}},
