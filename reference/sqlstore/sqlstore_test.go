@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/farmspec/farmspec/reference"
@@ -188,40 +187,15 @@ func TestGivenUpBeforeItsTurn(t *testing.T) {
 	}
 }
 
-// Two handles on one file, as two processes have them.
+// The contract holds for two handles on one file, as two processes have them
+// (WF-4.3, WF-11.1).
 func TestTwoHandles(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "x.db")
-	handles := []*sqlstore.DB{mustOpen(t, path), mustOpen(t, path)}
-	s := session(1)
-	if err := handles[0].Create(t.Context(), s); err != nil {
-		t.Fatal(err)
-	}
-	for round := range byte(5) {
-		errs := make([]error, 8)
-		next := make([]reference.Token, len(errs))
-		var done sync.WaitGroup
-		for i := range errs {
-			next[i] = reference.Token{ID: reference.ID{4, round, byte(i)}, Timestamp: 2000}
-			done.Go(func() { errs[i] = handles[i%2].Replace(t.Context(), s.Current, next[i]) })
-		}
-		done.Wait()
-		won := 0
-		for i, err := range errs {
-			switch {
-			case err == nil:
-				won++
-				s.Current = next[i]
-			case !errors.Is(err, reference.ErrSpent):
-				t.Errorf("Replace that came second = %v, want ErrSpent", err)
-			}
-		}
-		if won != 1 {
-			t.Fatalf("%d of %d calls through two handles won, want 1 (WF-4.3, WF-11.1)", won, len(errs))
-		}
-		if got, err := handles[1].Find(t.Context(), s.Current.ID); err != nil || got.Current != s.Current {
-			t.Fatalf("Find through the other handle = %v, %v", got.Current, err)
-		}
-	}
+	dir, n := t.TempDir(), 0
+	storetest.Check(t, func() (reference.Store, error) {
+		n++
+		path := filepath.Join(dir, fmt.Sprint(n, ".db"))
+		return storetest.TakingTurns(mustOpen(t, path), mustOpen(t, path)), nil
+	})
 }
 
 // What a process has acknowledged before it is killed is there afterwards

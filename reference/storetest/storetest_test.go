@@ -388,3 +388,11 @@ func TestForgetfulStoreIsNotDurable(t *testing.T) {
 		t.Errorf("TestDurable of a store that cannot be closed = %v", err)
 	}
 }
+
+func TestStoresThatShareNothing(t *testing.T) {
+	if err := storetest.TestStore(func() (reference.Store, error) {
+		return storetest.TakingTurns(memstore.Open(), memstore.Open()), nil
+	}); err == nil {
+		t.Error("two stores that share nothing pass for one")
+	}
+}

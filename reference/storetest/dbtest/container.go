@@ -98,7 +98,11 @@ func engine(ctx context.Context, image string, pull bool) (_ *testcontainers.Doc
 type contained struct{ testcontainers.Container }
 
 // Stop ends the server in order, and within ten seconds in any case.
-func (c contained) Stop() error {
-	limit := 10 * time.Second
+func (c contained) Stop() error { return c.within(10 * time.Second) }
+
+// Kill ends the server without waiting for an orderly end.
+func (c contained) Kill() error { return c.within(0) }
+
+func (c contained) within(limit time.Duration) error {
 	return c.Container.Stop(context.Background(), &limit)
 }

@@ -106,6 +106,7 @@ type Server struct {
 	engine interface {
 		Start(context.Context) error
 		Stop() error
+		Kill() error
 	}
 	remove func() error
 }
@@ -115,6 +116,14 @@ func (s *Server) Stop(t testing.TB) {
 	t.Helper()
 	if err := s.engine.Stop(); err != nil {
 		t.Fatalf("stop %s: %v", s.kind.name, err)
+	}
+}
+
+// Kill ends the server without an orderly stop. It fails the test where that fails.
+func (s *Server) Kill(t testing.TB) {
+	t.Helper()
+	if err := s.engine.Kill(); err != nil {
+		t.Fatalf("kill %s: %v", s.kind.name, err)
 	}
 }
 

@@ -59,9 +59,11 @@ func TestServers(t *testing.T) {
 					t.Error("it answers after Stop")
 				}
 				s.Start(t)
-				if err := k.ask(t.Context(), s.URL); err != nil {
-					t.Errorf("after Start: %v", err)
+				s.Kill(t)
+				if err := k.ask(t.Context(), s.URL); err == nil {
+					t.Error("it answers after Kill")
 				}
+				s.Start(t)
 			})
 		}
 	}

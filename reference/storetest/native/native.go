@@ -158,7 +158,19 @@ const watched = `exec 3<&0; (read -r _ <&3; kill -INT $$) >/dev/null 2>&1 & exec
 
 // Start starts the server, again after a stop, and waits until it answers.
 // Where that takes more than 30 seconds the error has the end of its log.
-func (s *Server) Start(ctx context.Context) (err error) {
+func (s *Server) Start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		err := s.start(ctx)
+		// What a killed PostgreSQL leaves behind ends within moments.
+		if err == nil || !strings.Contains(err.Error(), "still in use") || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func (s *Server) start(ctx context.Context) (err error) {
 	// A socket of the time before would be taken for the server's answer.
 	_ = os.Remove(filepath.Join(s.Dir, "redis.sock"))
 	log, err := os.Create(filepath.Join(s.Dir, "log"))
@@ -183,8 +195,6 @@ func (s *Server) Start(ctx context.Context) (err error) {
 			err = errors.Join(fmt.Errorf("start %s: %w: %s", filepath.Base(s.command[0]), err, bytes.TrimSpace(said[max(0, len(said)-1000):])), s.Stop())
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
 	for {
 		err := s.ready()
 		if err == nil {
@@ -215,6 +225,17 @@ func (s *Server) Stop() error {
 	}
 	<-s.ended
 	return nil
+}
+
+// Kill ends the server at once, without a word to it. It does nothing where the
+// server has ended.
+func (s *Server) Kill() error {
+	err := s.cmd.Process.Kill()
+	<-s.ended
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	return err
 }
 
 // find returns a program's path. Debian keeps those of PostgreSQL off the PATH.
