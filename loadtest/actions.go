@@ -67,12 +67,11 @@ func (l *load) somePage(member int, d *dice) *page {
 // view asks the member where the session is for a page.
 func (l *load) view(ctx context.Context, b *browser, a Action, p *page) result {
 	r := result{action: a, page: p}
-	call := l.since()
 	c := l.click(ctx, &b.jar, errand{url: p.at[b.at]})
 	defer l.done(c)
 	r.ended(c)
 	v, text := c.judge(p, l.echo(b))
-	r.outcome = l.settle(b, c, v, text, call)
+	r.outcome = l.settle(b, c, v, text)
 	if r.outcome == farmspec.LoadWrongRefusal || r.outcome == farmspec.LoadWrongUser || r.outcome == farmspec.LoadWrongAccept {
 		l.accuse(r.outcome, "%s asked %s for a page", l.nameOf(b), l.memberName(c.sentTo))
 	}
@@ -82,8 +81,8 @@ func (l *load) view(ctx context.Context, b *browser, a Action, p *page) result {
 // settle takes over what a click did to the browser's session, records it, and
 // names the outcome: whether the farm was right, as far as this browser's own
 // experience tells. The history check knows more.
-func (l *load) settle(b *browser, c *click, v verdict, text string, call time.Duration) string {
-	ret := l.since()
+func (l *load) settle(b *browser, c *click, v verdict, text string) string {
+	call, ret := c.began, c.ended
 	presented := b.token
 	away := call - b.last
 	// Each new token replaced the one before it.
@@ -173,14 +172,13 @@ func (l *load) logIn(ctx context.Context, b *browser) result {
 	if text != "" {
 		return fail(text)
 	}
-	call := l.since()
 	c := l.click(ctx, &b.jar, e)
 	defer l.done(c)
 	r.ended(c)
 	if len(c.issued) == 0 && c.trouble == "" && c.a.status/100 < 4 {
 		// The farm goes on with the session that it opened before the log-in.
 		if i := b.jar.find(l.Target.Carrier.Name, l.members[b.at].origin, l.members[b.at].own[0].at[b.at], time.Now().UnixNano()); i >= 0 && !l.rotates {
-			c.issued = append(c.issued, issue{l.mark(b.jar.cookies[i].value()), l.since()})
+			c.issued = append(c.issued, issue{l.mark(b.jar.cookies[i].value()), c.ended})
 		}
 	}
 	switch {
@@ -192,8 +190,8 @@ func (l *load) logIn(ctx context.Context, b *browser) result {
 		return fail("no token after log-in")
 	}
 	b.session = l.history.newSession()
-	l.record(op{kind: opLogin, outcome: opAccepted, issued: c.issued[0].m, call: call, ret: c.issued[0].at, session: b.session, member: int16(c.member)}, b)
-	b.in, b.token, b.began = true, c.issued[0].m, l.since()
+	l.record(op{kind: opLogin, outcome: opAccepted, issued: c.issued[0].m, call: c.began, ret: c.issued[0].at, session: b.session, member: int16(c.member)}, b)
+	b.in, b.token, b.began = true, c.issued[0].m, c.ended
 	b.last = b.began
 	if c.trouble != "" {
 		b.doubt = true
@@ -205,11 +203,11 @@ func (l *load) logIn(ctx context.Context, b *browser) result {
 	}
 	// The page that the log-in leads to may have replaced the token again. The
 	// cookie sent is of no use for a replay: it was from before the log-in.
-	began := c.issued[0].at
+	c.began = c.issued[0].at
 	c.issued, c.sent = c.issued[1:], cookie{}
 	b.doubt = c.lost
 	if len(c.issued) > 0 {
-		r.outcome = l.settle(b, c, served, "", began)
+		r.outcome = l.settle(b, c, served, "")
 	} else {
 		r.outcome = l.count(farmspec.LoadAccepted)
 	}
@@ -263,12 +261,11 @@ func (l *load) credentials(ctx context.Context, b *browser, r *result) (errand, 
 // user: a token may be that of somebody who was not let in.
 func (l *load) proveLogIn(ctx context.Context, b *browser, r *result) {
 	p := l.members[b.at].own[0]
-	call := l.since()
 	c := l.click(ctx, &b.jar, errand{url: p.at[b.at]})
 	defer l.done(c)
 	r.ended(c)
 	if v, text := c.judge(p, l.echo(b)); v == served || v == noAnswer {
-		r.outcome = l.settle(b, c, v, text, call)
+		r.outcome = l.settle(b, c, v, text)
 		return
 	}
 	b.in = false
@@ -291,12 +288,10 @@ func (l *load) logOut(ctx context.Context, b *browser) result {
 	if i := b.jar.find(l.Target.Carrier.Name, originOf(e.url), e.url, time.Now().UnixNano()); i >= 0 {
 		last.c = b.jar.cookies[i]
 	}
-	call := l.since()
 	c := l.click(ctx, &b.jar, e)
 	defer l.done(c)
 	r.ended(c)
-	ret := l.since()
-	o := op{kind: opClose, outcome: opAccepted, presented: b.token, call: call, ret: ret, session: b.session, member: int16(c.member)}
+	o := op{kind: opClose, outcome: opAccepted, presented: b.token, call: c.began, ret: c.ended, session: b.session, member: int16(c.member)}
 	b.in = false
 	if c.trouble != "" || c.lost || c.a.status >= 400 {
 		o.outcome = opLostIt
@@ -326,13 +321,12 @@ func (l *load) askLogOut(ctx context.Context, b *browser, r *result) (e errand, 
 		p = from // the page with the button
 		at = from.at[b.at]
 	}
-	call := l.since()
 	first := l.click(ctx, &b.jar, errand{url: at})
 	defer l.done(first)
 	r.ended(first)
 	v, text := first.judge(p, nil)
 	if first.trouble != "" || first.toLogin || len(first.issued) > 0 || v != served {
-		outcome := l.settle(b, first, v, text, call)
+		outcome := l.settle(b, first, v, text)
 		if v != served {
 			r.outcome = outcome
 			return e, true
@@ -369,14 +363,13 @@ func (l *load) state(ctx context.Context, b *browser, d *dice) result {
 		b.values = make([]string, len(l.apps))
 	}
 	r := result{action: State, page: &app.page}
-	call := l.since()
 	c := l.click(ctx, &b.jar, errand{url: app.page.at[b.at]})
 	defer l.done(c)
 	r.ended(c)
 	v, text := c.judge(&app.page, l.echo(b))
 	known := b.values[n]
-	ended := app.idle > 0 && call-b.began > app.idle-l.margin // nothing is promised of values that old
-	r.outcome = l.settle(b, c, v, text, call)
+	ended := app.idle > 0 && c.began-b.began > app.idle-l.margin // nothing is promised of values that old
+	r.outcome = l.settle(b, c, v, text)
 	if r.outcome != farmspec.LoadAccepted {
 		return r
 	}
@@ -389,13 +382,12 @@ func (l *load) state(ctx context.Context, b *browser, d *dice) result {
 	if err != nil {
 		return r.as("no form in " + app.name)
 	}
-	call = l.since()
 	w := l.click(ctx, &b.jar, e)
 	defer l.done(w)
 	r.ended(w)
 	v, text = w.judge(&app.page, l.echo(b))
 	b.values[n] = "" // until it is confirmed
-	r.outcome = l.settle(b, w, v, text, call)
+	r.outcome = l.settle(b, w, v, text)
 	if r.outcome != farmspec.LoadAccepted {
 		return r
 	}
@@ -552,11 +544,10 @@ func (l *load) replay(ctx context.Context, b *browser, s spent, what string) boo
 		at = d.below(len(l.members))
 	}
 	p := l.somePage(at, &d)
-	call := l.since()
 	c := l.click(ctx, &ghost, errand{url: p.at[at]})
 	defer l.done(c)
 	v, _ := c.judge(p, l.echo(b))
-	o := op{kind: opPresent, outcome: opRefused, presented: l.mark(s.c.value()), call: call, ret: l.since(), session: b.session, member: int16(c.member)}
+	o := op{kind: opPresent, outcome: opRefused, presented: l.mark(s.c.value()), call: c.began, ret: c.ended, session: b.session, member: int16(c.member)}
 	switch v {
 	case noAnswer:
 		return false
@@ -566,7 +557,7 @@ func (l *load) replay(ctx context.Context, b *browser, s spent, what string) boo
 			o.issued = c.issued[len(c.issued)-1].m
 		}
 		l.count(farmspec.LoadWrongAccept)
-		l.accuse(farmspec.LoadWrongAccept, "%s accepted a %s token of %s, %v after its time", l.memberName(c.member), what, l.nameOf(b), (call - s.when).Round(time.Microsecond))
+		l.accuse(farmspec.LoadWrongAccept, "%s accepted a %s token of %s, %v after its time", l.memberName(c.member), what, l.nameOf(b), (c.began - s.when).Round(time.Microsecond))
 		b.in = false // its session has been taken over
 	default:
 		l.probesRefused.Add(1)

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"strings"
+	"unsafe"
 
 	"github.com/farmspec/farmspec"
 )
@@ -31,7 +31,7 @@ type answer struct {
 
 	status           int
 	location, policy string
-	setCookies       []string
+	setCookies       []string // parts of raw, good until it is used again
 	// keep says that the connection can carry another request.
 	keep bool
 
@@ -168,15 +168,15 @@ func (a *answer) head(end int) error {
 		if len(line) == 0 {
 			break
 		}
-		name, value, ok := bytes.Cut(line, colon)
-		if !ok || !token(name) || bytes.IndexByte(value, '\r') >= 0 || bytes.IndexByte(value, 0) >= 0 {
+		n := nameLength(line)
+		if n == 0 || n == len(line) || line[n] != ':' || bytes.IndexByte(line, '\r') >= 0 || bytes.IndexByte(line, 0) >= 0 {
 			return errMalformed
 		}
-		value = bytes.Trim(value, " \t")
+		name, value := line[:n], trim(line[n+1:])
 		// What is kept is copied: raw is used again.
 		switch {
 		case is(name, "set-cookie"):
-			a.setCookies = append(a.setCookies, string(value))
+			a.setCookies = append(a.setCookies, unsafe.String(unsafe.SliceData(value), len(value)))
 		case is(name, "location"):
 			if a.location == "" {
 				a.location = string(value)
@@ -198,7 +198,7 @@ func (a *answer) head(end int) error {
 			chunked = true
 		case is(name, "connection"):
 			for option := range bytes.SplitSeq(value, comma) {
-				switch option = bytes.Trim(option, " \t"); {
+				switch option = trim(option); {
 				case is(option, "close"):
 					a.keep = false
 				case is(option, "keep-alive") && old:
@@ -236,7 +236,7 @@ func (a *answer) head(end int) error {
 	return nil
 }
 
-var colon, comma = []byte(":"), []byte(",")
+var comma = []byte(",")
 
 // cutLine returns the first line, without its end, and what follows.
 func cutLine(text []byte) (line, rest []byte) {
@@ -329,16 +329,33 @@ func (a *answer) chunks() (bool, error) {
 	return a.whole, nil
 }
 
-// token reports whether s may be the name of a field (RFC 9110, section 5.6.2).
-func token(s []byte) bool {
-	for _, c := range s {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
-		default:
-			return false
+// nameLength is how many bytes at the beginning of a line may be in the name of
+// a field (RFC 9110, section 5.6.2).
+func nameLength(line []byte) int {
+	for i, c := range line {
+		if !inToken[c] {
+			return i
 		}
 	}
-	return len(s) > 0
+	return len(line)
+}
+
+var inToken = func() (in [256]bool) {
+	for _, c := range "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" {
+		in[c] = true
+	}
+	return in
+}()
+
+// trim cuts blanks off both ends.
+func trim(s []byte) []byte {
+	for len(s) > 0 && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for len(s) > 0 && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
 }
 
 // decimal reads a length of at most twelve digits.

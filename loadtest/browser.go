@@ -88,6 +88,7 @@ type issue struct {
 
 // click is one navigation with its redirects, and how it ended.
 type click struct {
+	q      request
 	a      response
 	sent   cookie // the token's cookie as the first request carried it; zero for none
 	sentTo int    // member of the first request; -1 for none
@@ -96,12 +97,20 @@ type click struct {
 	final  *url.URL
 	member int
 	hops   int
+	// began and ended count from the start of the run, like the issues' times.
+	began, ended time.Duration
 	// toLogin: it ended with a redirect to the log-in page, which was not followed.
 	toLogin bool
 	// lost: no answer, or an earlier try of a request may have been received too.
 	lost bool
 	// trouble names what kept an answer from coming; "" is an answer.
 	trouble string
+}
+
+// reset prepares for another click, with the memory of the last.
+func (c *click) reset() {
+	c.a.reset()
+	*c = click{a: c.a, issued: c.issued[:0], sentTo: -1, member: -1}
 }
 
 // maxRedirects bounds a click, as browsers have it.
@@ -118,10 +127,13 @@ type errand struct {
 // click navigates with the cookies of j and keeps those of the answers there.
 // The result is valid until it is given back with done.
 func (l *load) click(ctx context.Context, j *jar, e errand) *click {
-	deadline := time.Now().Add(l.Timeout)
 	c := l.clicks.Get().(*click)
-	*c = click{a: c.a, issued: c.issued[:0], sentTo: -1, member: -1}
-	q := request{method: http.MethodGet, url: e.url, submission: e.submission}
+	c.reset()
+	now := l.since()
+	c.began, c.ended = now, now
+	deadline := l.started.Add(now + l.Timeout)
+	q := &c.q
+	*q = request{method: http.MethodGet, url: e.url, submission: e.submission}
 	if e.body != "" {
 		q.method = http.MethodPost
 	}
@@ -140,10 +152,9 @@ func (l *load) click(ctx context.Context, j *jar, e errand) *click {
 			c.trouble = "redirect loop"
 			return c
 		}
-		now := time.Now().UnixNano()
-		q.cookie = j.header(o, q.url, now)
+		q.to, q.cookie = o, j.header(o, q.url, l.wall(now))
 		if c.hops == 0 || l.inAddress {
-			if i := j.find(l.Target.Carrier.Name, o, q.url, now); i >= 0 {
+			if i := j.find(l.Target.Carrier.Name, o, q.url, l.wall(now)); i >= 0 {
 				if c.hops == 0 {
 					c.sent = j.cookies[i]
 				}
@@ -155,13 +166,15 @@ func (l *load) click(ctx context.Context, j *jar, e errand) *click {
 		if c.hops == 0 {
 			c.sentTo = c.member
 		}
-		err := l.wire.exchange(ctx, deadline, &q, &c.a)
+		err := l.wire.exchange(ctx, deadline, q, &c.a)
+		now = l.since()
+		c.ended = now
 		c.hops++
 		c.lost = c.lost || c.a.again
 		for _, line := range c.a.setCookies {
-			name, value, ok := j.set(l.rules, o, q.url, line, time.Now().UnixNano())
+			name, value, ok := j.set(l.rules, o, q.url, line, l.wall(now))
 			if ok && name == l.Target.Carrier.Name && value != "" {
-				c.issued = append(c.issued, issue{l.mark(value), l.since()})
+				c.issued = append(c.issued, issue{l.mark(value), now})
 			}
 		}
 		if l.inAddress {
@@ -218,7 +231,7 @@ func (l *load) collect(c *click, j *jar, from *url.URL) {
 			}
 		}
 		if known < 0 || l.mark(j.cookies[known].value()) != l.mark(value) {
-			c.issued = append(c.issued, issue{l.mark(value), l.since()})
+			c.issued = append(c.issued, issue{l.mark(value), c.ended})
 		}
 		return
 	}

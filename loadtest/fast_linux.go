@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -25,7 +24,10 @@ type fastWire struct {
 	keep   bool
 	fields string // of every request
 
-	slow *slowLines
+	slow interface { // for goroutines
+		lines
+		close()
+	}
 }
 
 // line is a connection. One exchange at a time has it.
@@ -45,44 +47,54 @@ type lines interface {
 // idleTime is how long a connection is kept unused; see farmspec.NewTransport.
 const idleTime = 4 * time.Second
 
-// shelf keeps unused connections by host and port, the one used last at the end.
-type shelf[L line] map[string][]kept[L]
+// shelf keeps unused connections by host and port.
+type shelf[L line] map[string]*pile[L]
+
+// pile has the connection used last at its end.
+type pile[L line] []kept[L]
 
 type kept[L line] struct {
 	line  L
 	since time.Time
 }
 
-func (s shelf[L]) put(address string, l L) { s[address] = append(s[address], kept[L]{l, time.Now()}) }
+func (s shelf[L]) put(address string, l L, now time.Time) {
+	p := s[address]
+	if p == nil {
+		p = new(pile[L])
+		s[address] = p
+	}
+	*p = append(*p, kept[L]{l, now})
+}
 
-// take returns a connection and how long it has been unused, if any has not
-// been for too long.
-func (s shelf[L]) take(address string) (l L, unused time.Duration, ok bool) {
-	all := s[address]
-	if len(all) == 0 {
-		return l, 0, false
+// take returns a connection, if any has not been unused for too long.
+func (s shelf[L]) take(address string, now time.Time) (l L, ok bool) {
+	p := s[address]
+	if p == nil || len(*p) == 0 {
+		return l, false
 	}
-	last := len(all) - 1
-	if unused = time.Since(all[last].since); unused > idleTime { // and so are all before it
-		for _, k := range all {
-			k.line.close()
-		}
-		delete(s, address)
-		return l, 0, false
+	last := &(*p)[len(*p)-1]
+	if now.Sub(last.since) > idleTime { // and so are all before it
+		p.close()
+		return l, false
 	}
-	l = all[last].line
-	all[last] = kept[L]{}
-	s[address] = all[:last]
-	return l, unused, true
+	l = last.line
+	*last = kept[L]{}
+	*p = (*p)[:len(*p)-1]
+	return l, true
+}
+
+func (p *pile[L]) close() {
+	for _, k := range *p {
+		k.line.close()
+	}
+	*p = nil
 }
 
 func (s shelf[L]) close() {
-	for _, all := range s {
-		for _, k := range all {
-			k.line.close()
-		}
+	for _, p := range s {
+		p.close()
 	}
-	clear(s)
 }
 
 func newFastWire(t *farmspec.Target, keep bool) (wire, error) {
@@ -101,20 +113,16 @@ func newFastWire(t *farmspec.Target, keep bool) (wire, error) {
 
 func (w *fastWire) traffic() *traffic { return &w.counts }
 
-func (w *fastWire) close() {
-	w.slow.mu.Lock()
-	defer w.slow.mu.Unlock()
-	w.slow.idle.close()
-}
+func (w *fastWire) close() { w.slow.close() }
 
 func (w *fastWire) exchange(ctx context.Context, deadline time.Time, q *request, a *response) error {
 	var from lines = w.slow
 	if f, ok := ctx.(*fiber); ok {
 		from = f
 	}
-	*a = response{setCookies: a.setCookies[:0], in: a.in, out: a.out[:0]}
-	a.out = w.write(a.out, q)
-	address := hostPort(q.url)
+	a.reset()
+	a.out = w.write(a.out[:0], q)
+	address := q.to.dial
 	for {
 		w.counts.requests.Add(1)
 		l, used, err := from.get(ctx, deadline, address)
@@ -150,7 +158,7 @@ type slowLines struct {
 
 func (s *slowLines) get(ctx context.Context, deadline time.Time, address string) (line, bool, error) {
 	s.mu.Lock()
-	l, _, ok := s.idle.take(address)
+	l, ok := s.idle.take(address, time.Now())
 	s.mu.Unlock()
 	if ok {
 		return l, true, nil
@@ -168,7 +176,13 @@ func (s *slowLines) get(ctx context.Context, deadline time.Time, address string)
 func (s *slowLines) put(address string, l line) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.idle.put(address, l.(*slowLine))
+	s.idle.put(address, l.(*slowLine), time.Now())
+}
+
+func (s *slowLines) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.idle.close()
 }
 
 type slowLine struct{ net.Conn }
@@ -199,13 +213,6 @@ func (l *slowLine) carry(ctx context.Context, deadline time.Time, w *fastWire, a
 		a.in.keep = false // its deadline may be in the past by now
 	}
 	return err
-}
-
-func hostPort(u *url.URL) string {
-	if u.Port() == "" {
-		return u.Host + ":80"
-	}
-	return u.Host
 }
 
 // write appends the request, with the fields that farmspec.Browser sends.

@@ -84,8 +84,9 @@ func (j *jar) drop(name string) {
 	j.cookies = kept
 }
 
-// set takes a Set-Cookie field of an answer from u. It returns the cookie's
-// name and value; false where a browser refuses the cookie.
+// set takes a Set-Cookie field of an answer from u, of which it keeps nothing
+// but copies. It returns the cookie's name and value; false where a browser
+// refuses the cookie.
 func (j *jar) set(rs *rules, o *origin, u *url.URL, line string, now int64) (name, value string, ok bool) {
 	pair, attributes, _ := strings.Cut(line, ";")
 	name, value, named := strings.Cut(pair, "=")
@@ -93,7 +94,8 @@ func (j *jar) set(rs *rules, o *origin, u *url.URL, line string, now int64) (nam
 		name, value = "", name
 	}
 	name, value = strings.Trim(name, " \t"), strings.Trim(value, " \t")
-	if name == "" && (value == "" || strings.HasPrefix(value, "__")) || len(name)+len(value) > 4096 || strings.ContainsAny(line, "\t\x00\x7f") {
+	if name == "" && (value == "" || strings.HasPrefix(value, "__")) || len(name)+len(value) > 4096 ||
+		strings.IndexByte(line, '\t') >= 0 || strings.IndexByte(line, 0) >= 0 || strings.IndexByte(line, '\x7f') >= 0 {
 		return name, value, false
 	}
 	r := rs.find(o, u, name, attributes, now)
@@ -111,7 +113,7 @@ func (j *jar) set(rs *rules, o *origin, u *url.URL, line string, now int64) (nam
 	if r.gone {
 		return name, "", true
 	}
-	// A copy: the field is part of a string with the answer's whole header.
+	// A copy: the field is part of something larger.
 	c := cookie{pair: name + "=" + value, nameLen: len(name), scope: r, expires: r.until(now)}
 	if name == "" {
 		c.pair, c.nameLen = strings.Clone(value), -1
@@ -245,12 +247,18 @@ func withoutDates(attributes string) string {
 // origin is scheme, host and port, made out once.
 type origin struct {
 	base   string // "http://server-1.farm.localhost:8080"
+	scheme string
+	at     string // host and port, the latter if the address has it
+	dial   string // host and port
 	host   string // lower case, without port
 	secure bool   // https, or a loopback host (W3C Secure Contexts, section 3.1)
 }
 
 func originOf(u *url.URL) *origin {
-	o := &origin{base: u.Scheme + "://" + u.Host, host: strings.ToLower(u.Hostname())}
+	o := &origin{base: u.Scheme + "://" + u.Host, scheme: u.Scheme, at: u.Host, dial: u.Host, host: strings.ToLower(u.Hostname())}
+	if u.Port() == "" {
+		o.dial += ":80" // who speaks TLS connects by other ways
+	}
 	o.secure = u.Scheme == "https" || o.host == "localhost" || strings.HasSuffix(o.host, ".localhost") || isLoopback(o.host)
 	return o
 }

@@ -109,7 +109,7 @@ type load struct {
 	Options
 	members []member
 	apps    []app
-	origins map[originKey]*origin
+	origins []*origin // of members
 	rules   *rules
 	wire    wire
 	clicks  sync.Pool
@@ -140,8 +140,6 @@ type load struct {
 	notes                 []string
 	echoBefore, echoAfter string
 }
-
-type originKey struct{ scheme, host string }
 
 type app struct {
 	name, field string
@@ -180,16 +178,26 @@ func (l *load) note(format string, args ...any) {
 	l.notes = append(l.notes, fmt.Sprintf(format, args...))
 }
 
-func (l *load) since() time.Duration      { return time.Since(l.started) }
-func (l *load) nameOf(b *browser) string  { return fmt.Sprintf("browser %d", b.n) }
-func (l *load) memberName(i int) string   { return memberName(l.members, i) }
-func (l *load) echo(b *browser) []byte    { return []byte(l.echoBefore + b.user.Name + l.echoAfter) }
-func (l *load) origin(u *url.URL) *origin { return l.origins[originKey{u.Scheme, u.Host}] }
+func (l *load) since() time.Duration        { return time.Since(l.started) }
+func (l *load) nameOf(b *browser) string    { return fmt.Sprintf("browser %d", b.n) }
+func (l *load) memberName(i int) string     { return memberName(l.members, i) }
+func (l *load) wall(at time.Duration) int64 { return l.started.UnixNano() + int64(at) }
+func (l *load) echo(b *browser) []byte      { return []byte(l.echoBefore + b.user.Name + l.echoAfter) }
 func memberName(members []member, i int) string {
 	if i < 0 || i >= len(members) {
 		return "the farm"
 	}
 	return members[i].name
+}
+
+// origin returns that of an address, or nil where no member is there.
+func (l *load) origin(u *url.URL) *origin {
+	for _, o := range l.origins {
+		if o.at == u.Host && o.scheme == u.Scheme {
+			return o
+		}
+	}
+	return nil
 }
 
 // memberAt returns the member that serves the path there, or -1.
@@ -269,7 +277,7 @@ func newLoad(o Options) (*load, error) {
 	if n == 0 {
 		return nil, fmt.Errorf("%d browsers are too few for %d shards", o.Browsers, o.Shard.Of)
 	}
-	l := &load{Options: o, rules: newRules(), origins: make(map[originKey]*origin), started: time.Now(),
+	l := &load{Options: o, rules: newRules(), started: time.Now(),
 		rotates: t.Rotation != farmspec.NoRotation, inAddress: t.Carrier.Kind != "cookie", margin: time.Second + t.Limits.Tolerance,
 		free: make(chan *browser, n), rested: make(chan *browser, n), tickets: make(chan struct{}, 64),
 		history: history{limit: o.MaxHistory}}
@@ -299,16 +307,17 @@ func (l *load) survey(t *farmspec.Target) error {
 		if !l.Owned && !Loopback(t, m) {
 			return fmt.Errorf("member %s is not on this machine: %s does not lead to a loopback address", m.Name, u.Hostname())
 		}
-		k := originKey{u.Scheme, u.Host}
-		if l.origins[k] == nil {
-			l.origins[k] = originOf(u)
+		o := l.origin(u)
+		if o == nil {
+			o = originOf(u)
+			l.origins = append(l.origins, o)
 		}
 		at := func(path string) *url.URL {
 			p, err2 := url.Parse(m.At(path))
 			err = cmp.Or(err, err2)
 			return p
 		}
-		l.members = append(l.members, member{name: m.Name, origin: l.origins[k], prefix: strings.TrimSuffix(u.Path, "/"), login: at(t.Login.Path), logout: at(t.Logout.Path)})
+		l.members = append(l.members, member{name: m.Name, origin: o, prefix: strings.TrimSuffix(u.Path, "/"), login: at(t.Login.Path), logout: at(t.Logout.Path)})
 		if err != nil {
 			return fmt.Errorf("member %s: an address cannot be read", m.Name)
 		}

@@ -7,10 +7,12 @@ import (
 	"iter"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
 // loop begins arrivals when they are due and serves them, each in a fiber, by
@@ -21,16 +23,18 @@ type loop struct {
 	*stage
 	w     *fastWire
 	epoll int
+	alone bool // there is one processor
 	// A byte from waker to wake says that a connection has been made.
 	wake, waker int
 
 	idle    shelf[*fastLine]
-	lines   map[int32]*fastLine
+	lines   []*fastLine // by descriptor; nil where there is none
+	now     time.Time   // when the loop last looked
 	parked  []*fiber
 	eager   []*fastLine // whose fibers are parked with more to read at once
 	resting []*fiber    // coroutines that serve nobody
 	queue   []job       // arrivals without a browser, in order
-	others  sync.WaitGroup
+	others  sync.WaitGroup // goroutines beside the loop
 
 	mu   sync.Mutex
 	made []dialed
@@ -47,9 +51,13 @@ type dialed struct {
 const patience = 10 * time.Millisecond
 
 func (Fast) drive(ctx context.Context, s *schedule, st *stage) {
-	l := &loop{stage: st, w: st.wire.(*fastWire), idle: shelf[*fastLine]{}, lines: map[int32]*fastLine{}}
+	l := &loop{stage: st, w: st.wire.(*fastWire), idle: shelf[*fastLine]{}}
 	if err := l.open(); err != nil {
 		st.note("The engine could not begin: %v.", err)
+		for a, more := s.next(); more; a, more = s.next() {
+			j := l.job(a)
+			l.miss(&j)
+		}
 		return
 	}
 	l.drive(ctx, s)
@@ -58,6 +66,7 @@ func (Fast) drive(ctx context.Context, s *schedule, st *stage) {
 }
 
 func (l *loop) open() (err error) {
+	l.alone = runtime.GOMAXPROCS(0) == 1
 	if l.epoll, err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); err != nil {
 		return os.NewSyscallError("epoll_create1", err)
 	}
@@ -66,7 +75,10 @@ func (l *loop) open() (err error) {
 		return errors.Join(os.NewSyscallError("pipe2", err), syscall.Close(l.epoll))
 	}
 	l.wake, l.waker = pipe[0], pipe[1]
-	return l.watch(l.wake, syscall.EPOLLIN)
+	if err = l.watch(l.wake, syscall.EPOLLIN); err != nil {
+		l.close()
+	}
+	return err
 }
 
 func (l *loop) watch(fd int, events uint32) error {
@@ -86,10 +98,10 @@ func (l *loop) close() {
 func (l *loop) drive(ctx context.Context, s *schedule) {
 	var events [256]syscall.EpollEvent
 	next, more := s.next()
-	looked := time.Now()
+	var looked time.Time
 	for {
-		now := time.Now()
-		since := now.Sub(l.t.started)
+		since := time.Since(l.t.started)
+		l.now = l.t.started.Add(since)
 		for ; more && next.Due <= since; next, more = s.next() {
 			if ctx.Err() != nil {
 				more = false
@@ -97,12 +109,13 @@ func (l *loop) drive(ctx context.Context, s *schedule) {
 			}
 			l.begin(l.job(next))
 		}
-		if now.Sub(looked) >= patience {
-			looked = now
+		if l.now.Sub(looked) >= patience {
+			looked = l.now
 			more = more && ctx.Err() == nil
-			l.look(now)
+			l.look()
 		}
 		l.serveQueue()
+		l.goOn()
 		if !more && len(l.queue)+len(l.parked) == 0 {
 			return
 		}
@@ -115,16 +128,33 @@ func (l *loop) drive(ctx context.Context, s *schedule) {
 		if len(l.queue) > 0 {
 			wait = min(wait, time.Millisecond) // browsers also come back by other ways
 		}
-		n := epollWait(l.epoll, events[:], wait)
-		l.goOn()
-		for _, e := range events[:n] {
-			if int(e.Fd) == l.wake {
-				l.takeMade()
-			} else if line := l.lines[e.Fd]; line != nil {
-				l.changed(line)
-			}
+		l.happened(l.await(events[:], wait))
+	}
+}
+
+// happened goes on with whatever waited for it.
+func (l *loop) happened(events []syscall.EpollEvent) {
+	// First of all, for what follows may take any of them: what comes unasked,
+	// or the end, makes a connection useless.
+	for _, e := range events {
+		if x := l.lineAt(e.Fd); x != nil && x.f == nil && e.Events != syscall.EPOLLOUT {
+			x.ended = true
 		}
 	}
+	for _, e := range events {
+		if int(e.Fd) == l.wake {
+			l.takeMade()
+		} else if x := l.lineAt(e.Fd); x != nil {
+			l.changed(x)
+		}
+	}
+}
+
+func (l *loop) lineAt(fd int32) *fastLine {
+	if int(fd) >= len(l.lines) {
+		return nil
+	}
+	return l.lines[fd]
 }
 
 // begin serves an arrival, or has it wait for a browser behind the others.
@@ -170,7 +200,7 @@ func (l *loop) start(j job) {
 }
 
 // look ends what has taken too long or is to end.
-func (l *loop) look(now time.Time) {
+func (l *loop) look() {
 	if l.lend.Err() != nil {
 		for i := range l.queue {
 			l.miss(&l.queue[i])
@@ -179,12 +209,13 @@ func (l *loop) look(now time.Time) {
 		l.queue = nil
 	}
 	ended := l.views.Err()
-	for _, f := range slices.Clone(l.parked) {
-		switch {
-		case f.at < 0, f.dials: // it went on meanwhile, or is looked after
+	// Backwards: who goes on gives its place to the last and may park behind it.
+	for i := len(l.parked) - 1; i >= 0; i-- {
+		switch f := l.parked[i]; {
+		case f.dials: // it is looked after
 		case ended != nil:
 			l.resume(f, ended)
-		case now.After(f.deadline):
+		case l.now.After(f.deadline):
 			l.resume(f, os.ErrDeadlineExceeded)
 		}
 	}
@@ -274,16 +305,16 @@ func (f *fiber) park(deadline time.Time) error {
 func (f *fiber) get(ctx context.Context, deadline time.Time, address string) (line, bool, error) {
 	l := f.l
 	for {
-		kept, unused, ok := l.idle.take(address)
+		kept, ok := l.idle.take(address, l.now)
 		if !ok {
 			break
 		}
-		if unused < mayHaveEnded || kept.silent() {
+		if !kept.ended {
 			return kept, true, nil
 		}
 		kept.close()
 	}
-	go func() { // looking a name up and connecting take their time
+	l.others.Go(func() { // looking a name up and connecting take their time
 		ctx, cancel := context.WithDeadline(l.views, deadline)
 		defer cancel()
 		d := dialed{f: f}
@@ -292,13 +323,16 @@ func (f *fiber) get(ctx context.Context, deadline time.Time, address string) (li
 		l.made = append(l.made, d)
 		l.mu.Unlock()
 		_, _ = syscall.Write(l.waker, []byte{0}) // full is as good as written
-	}()
+	})
 	f.dials = true // the goroutine ends in time, and it alone wakes this fiber
 	if err := f.park(deadline); err != nil {
 		return nil, false, err
 	}
 	made := f.made
-	l.lines[int32(made.fd)] = made
+	for len(l.lines) <= made.fd {
+		l.lines = append(l.lines, nil)
+	}
+	l.lines[made.fd] = made
 	if err := l.watch(made.fd, syscall.EPOLLIN|syscall.EPOLLOUT|syscall.EPOLLRDHUP|edgeTriggered); err != nil {
 		made.close()
 		return nil, false, err
@@ -308,7 +342,7 @@ func (f *fiber) get(ctx context.Context, deadline time.Time, address string) (li
 }
 
 // put implements lines.
-func (f *fiber) put(address string, l line) { f.l.idle.put(address, l.(*fastLine)) }
+func (f *fiber) put(address string, l line) { f.l.idle.put(address, l.(*fastLine), f.l.now) }
 
 // connect makes a connection for the loop. It is called by other goroutines.
 func (l *loop) connect(ctx context.Context, address string) (*fastLine, error) {
@@ -343,23 +377,14 @@ type fastLine struct {
 	fd int
 	l  *loop
 	f  *fiber // whose exchange it carries, or nil
+	// ended says that it is of no use for another one.
+	ended bool
 }
 
 const edgeTriggered = 1 << 31
 
-// mayHaveEnded is how long a connection is unused before it is looked at again.
-const mayHaveEnded = 20 * time.Millisecond
-
-// silent reports whether the connection is open with nothing to read, as it
-// should be before a request.
-func (x *fastLine) silent() bool {
-	var b [1]byte
-	_, _, err := syscall.Recvfrom(x.fd, b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	return err == syscall.EAGAIN
-}
-
 func (x *fastLine) close() {
-	delete(x.l.lines, int32(x.fd))
+	x.l.lines[x.fd] = nil
 	_ = syscall.Close(x.fd)
 }
 
@@ -427,16 +452,28 @@ func (x *fastLine) receive(w *fastWire, in *answer) (whole bool, err error) {
 	}
 }
 
-// epollWait waits for events, for a millisecond at least if at all: what is due
+// await waits for events, for a millisecond at least if at all: what is due
 // within it is begun together.
-func epollWait(fd int, events []syscall.EpollEvent, wait time.Duration) int {
+//
+// The runtime is not told that the thread waits, for then its monitor looks
+// after it a thousand times a second, for a tenth of all CPU time. Goroutines
+// beside the loop have the other processors, and what stops the world
+// interrupts. Where there is but one processor the runtime is told.
+func (l *loop) await(events []syscall.EpollEvent, wait time.Duration) []syscall.EpollEvent {
 	ms := 0
 	if wait > 0 {
 		ms = int(max(1, wait/time.Millisecond))
 	}
-	n, err := syscall.EpollWait(fd, events, ms)
-	if err != nil {
-		return 0 // interrupted
+	if l.alone {
+		n, err := syscall.EpollWait(l.epoll, events, ms)
+		if err != nil {
+			return nil // interrupted
+		}
+		return events[:n]
 	}
-	return n
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(ms), 0, 0)
+	if errno != 0 {
+		return nil
+	}
+	return events[:n]
 }

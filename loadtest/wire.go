@@ -20,6 +20,7 @@ import (
 type request struct {
 	method string
 	url    *url.URL
+	to     *origin
 	cookie string
 	submission
 }
@@ -49,6 +50,12 @@ type response struct {
 	// What the fast engine writes and reads.
 	out []byte
 	in  answer
+}
+
+// reset empties it, with the memory of the last.
+func (a *response) reset() {
+	a.status, a.location, a.policy, a.again = 0, "", "", false
+	a.setCookies, a.body = a.setCookies[:0], a.body[:0]
 }
 
 // wire carries requests. It is safe for concurrent use.
@@ -194,7 +201,7 @@ func (w *httpWire) exchange(ctx context.Context, deadline time.Time, q *request,
 	default:
 		delete(p.header, "Cookie")
 	}
-	*a = response{setCookies: a.setCookies[:0], body: a.body[:0]}
+	a.reset()
 	resp, err := w.transport.RoundTrip(r)
 	a.again = p.conns.Load() > 1
 	if err != nil {
