@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -130,15 +128,13 @@ func (f *loadFlags) run(c *cobra.Command, args []string) error {
 			return openFailed(err, farm)
 		}
 		defer closeAll()
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		told, stop, err := tell(&numbers, "127.0.0.1:0")
 		if err != nil {
-			return openFailed(err, farm)
+			return err
 		}
-		tells := &http.Server{Handler: &numbers, ReadHeaderTimeout: time.Second}
-		defer tells.Close()
-		go func() { _ = tells.Serve(listener) }() // until it is closed
+		defer stop()
 		f.Target = targets[0]
-		f.Target.Metrics = []string{"http://" + listener.Addr().String() + "/metrics"}
+		f.Target.Metrics = []string{told}
 	}
 	f.Command = commandLine()
 	f.Version, f.Commit = build()

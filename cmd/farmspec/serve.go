@@ -26,7 +26,7 @@ type serveFlags struct {
 	mode, policy, topology, replay string
 	target                         string
 	admin                          bool
-	ca, keys                       string
+	ca, keys, metrics              string
 }
 
 func newServe() *cobra.Command {
@@ -72,6 +72,7 @@ log-out at one, and the administrator's at the farm, reaches all.`,
 	fl.BoolVar(&f.TLS, "tls", false, "listen with TLS, by certificates of an authority that lives as long as the farm")
 	fl.StringVar(&f.ca, "ca", "", "write the authority's certificate into this file (PEM), for curl --cacert and target files; implies --tls")
 	fl.StringVar(&f.target, "write-target", "", "write the farm's target file, hooks included, and let farmspec run FILE judge it from another process")
+	fl.StringVar(&f.metrics, "metrics", "", "tell the farm's own numbers in Prometheus's text format at this address, such as 127.0.0.1:9100")
 	fl.BoolVar(&f.admin, "admin", false, "offer the administrator's page, /admin")
 	return c
 }
@@ -106,6 +107,16 @@ func (f *serveFlags) serve(c *cobra.Command) error {
 	if f.admin {
 		o.AdminPassword = drawPassword()
 	}
+	told := ""
+	if f.metrics != "" {
+		var numbers simfarm.Metrics
+		var stop func()
+		if told, stop, err = tell(&numbers, f.metrics); err != nil {
+			return usageError(err)
+		}
+		defer stop()
+		o = numbers.Watch(o)
+	}
 	farm, err := simfarm.Open(ctx, o)
 	if err != nil {
 		return openFailed(err, o)
@@ -116,7 +127,7 @@ func (f *serveFlags) serve(c *cobra.Command) error {
 		}
 	}
 	if f.target != "" {
-		closeControl, err := writeTarget(f.target, farm, password)
+		closeControl, err := writeTarget(f.target, farm, password, told)
 		if err != nil {
 			_ = farm.Close()
 			return err
@@ -124,7 +135,7 @@ func (f *serveFlags) serve(c *cobra.Command) error {
 		defer closeControl()
 	}
 	o.Users = shown
-	f.print(c.OutOrStdout(), farm, o, time.Since(began))
+	f.print(c.OutOrStdout(), farm, o, told, time.Since(began))
 	if state.note != "" {
 		fmt.Fprintln(c.ErrOrStderr(), "farmspec: note:", state.note)
 	}
@@ -169,7 +180,7 @@ func (f *serveFlags) positive() error {
 	return nil
 }
 
-func (f *serveFlags) print(out io.Writer, farm *simfarm.Farm, o simfarm.Options, took time.Duration) {
+func (f *serveFlags) print(out io.Writer, farm *simfarm.Farm, o simfarm.Options, told string, took time.Duration) {
 	kept := "in memory, until it stops"
 	if path, ok := strings.CutPrefix(o.Database, "sqlite:"); ok && path != ":memory:" {
 		kept = "in " + path
@@ -187,6 +198,9 @@ func (f *serveFlags) print(out io.Writer, farm *simfarm.Farm, o simfarm.Options,
 		fmt.Fprintf(t, "  %s\t%s/\n", m.Name, m.URL)
 	}
 	fmt.Fprintf(t, "  session service\t%s\t(for members; described at /v1/openapi.yaml)\n", farm.ServiceURL())
+	if told != "" {
+		fmt.Fprintf(t, "  its numbers\t%s\n", told)
+	}
 	if circle, ok := farm.Circle(); ok {
 		fmt.Fprintf(t, "  single sign-on\t%s\n", farm.Members()[0].At(circle.SignOn))
 		for _, s := range append([]farmspec.Site{circle.Provider}, circle.Participants...) {

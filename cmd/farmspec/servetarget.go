@@ -35,8 +35,9 @@ func judgeUsers(password string) []farmspec.User {
 }
 
 // writeTarget opens the farm's control and writes its target file, which only
-// its owner may read: it has the credentials. The function closes the control.
-func writeTarget(path string, farm *simfarm.Farm, password string) (func(), error) {
+// its owner may read: it has the credentials. It names metrics, the address of
+// the farm's numbers, unless that is "". The function closes the control.
+func writeTarget(path string, farm *simfarm.Farm, password, metrics string) (func(), error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("open the control of the farm: %w", err)
@@ -53,6 +54,9 @@ func writeTarget(path string, farm *simfarm.Farm, password string) (func(), erro
 		h := http.Header{}
 		err = errors.Join(err, target.Hooks.Service.Authorize(h, m.Name))
 		secrets[m.Name] = "text:" + h.Get("Authorization")[len("Bearer "):]
+	}
+	if metrics != "" {
+		target.Metrics = []string{metrics}
 	}
 	f := targetfile.Describe(target)
 	f.Accounts = targetfile.Accounts{Pattern: judgePattern, Count: judgeAccounts, Password: "text:" + password}

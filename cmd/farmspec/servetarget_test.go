@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -105,5 +107,35 @@ func TestServedFarmIsJudgedByItsFile(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A served farm tells its own numbers, and its file says where.
+func TestServedFarmTellsItsNumbers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "farm.yaml")
+	s := serve(t, "--metrics", "127.0.0.1:0", "--write-target", path)
+	target, err := targetfile.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(target.Metrics) != 1 {
+		t.Fatalf("the file has the numbers at %q, want one address", target.Metrics)
+	}
+	b := farmspec.NewBrowser(farmspec.BrowserOptions{Name: "Ada", Target: target})
+	page, err := b.Open(t.Context(), s.members[0].At("/login"))
+	if err == nil {
+		_, err = b.Submit(t.Context(), page, "", map[string]string{"user": "ada", "password": s.passwords["ada"]})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Get(target.Metrics[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || !strings.Contains(string(text), "farm_logins_total 1\n") {
+		t.Errorf("after one log-in the numbers are (%v)\n%s", err, text)
 	}
 }
