@@ -99,7 +99,9 @@ func (d *doctor) examine(ctx context.Context) {
 	if ada == nil || !open {
 		return
 	}
-	d.pagesOf(ctx, ada)
+	if !d.pagesOf(ctx, ada) {
+		return
+	}
 	d.tokenAlone(ctx, ada)
 	if d.target.Rotation != farmspec.NoRotation { // whoever tried the token alone has spent it
 		if ada = d.loggedIn(ctx, "ada", d.target.Members[0]); ada == nil {
@@ -133,6 +135,9 @@ func (d *doctor) reach(ctx context.Context) bool {
 		x := d.newBrowser("nobody").Send(ctx, farmspec.Request{URL: m.At(d.target.Login.Path), Dest: "document", NewConn: true})
 		if x.Err != nil {
 			cause, mend := unreachable(x.Err)
+			if strings.HasPrefix(m.URL, "https:") && !strings.Contains(mend, "http://") {
+				mend += "; write http://, if it does not speak TLS"
+			}
 			d.ill(field, mend, "%s cannot be reached: %s", m.Name, cause)
 			all = false
 			continue
@@ -187,7 +192,7 @@ func unreachable(err error) (cause, mend string) {
 
 func (d *doctor) logInPage(ctx context.Context) bool {
 	login := d.target.Login
-	for _, m := range d.target.Members {
+	for i, m := range d.target.Members {
 		visit, err := d.newBrowser("nobody").Open(ctx, m.At(login.Path))
 		if err == nil {
 			err = visit.Final().Err
@@ -204,6 +209,9 @@ func (d *doctor) logInPage(ctx context.Context) bool {
 				return false
 			}
 		case !byForm(login):
+		case x.Status == http.StatusNotFound && i > 0:
+			d.ill(fmt.Sprintf("members[%d].url", i), "is it a member of the same farm?", "%s: %s answers with 404, not found, and %s has the log-in there", m.Name, login.Path, d.target.Members[0].Name)
+			return false
 		case x.Status == http.StatusNotFound:
 			d.ill("login.path", "correct it", "%s: %s answers with 404, not found", m.Name, login.Path)
 			return false
@@ -273,6 +281,11 @@ func (d *doctor) withoutToken(ctx context.Context) bool {
 		}
 		page.Echo = false
 		if d.target.Judge(visit.Final(), page, "") == farmspec.Accepted {
+			if d.hasLogIn(visit.Final()) {
+				d.ill(field+".marker", "choose a text that the log-in page does not have", "%s at %s, without a token, leads to the log-in, which shows the marker too", page.Path, page.Member)
+				all = false
+				return
+			}
 			d.ill(field+".marker", "choose a text that only a signed-in user is shown, or protect the page", "%s at %s shows its marker without a token", page.Path, page.Member)
 			all = false
 		}
@@ -337,12 +350,19 @@ func (d *doctor) loggedIn(ctx context.Context, name string, m farmspec.Member) *
 	case visit.Final().Status >= 500:
 		d.ill("login", "see what the farm's log says", "the log-in of %s is answered with %d", p.user.Name, visit.Final().Status)
 		return nil
+	case !byForm(d.target.Login) && (visit.Final().Status == http.StatusNotFound || visit.Final().Status == http.StatusMethodNotAllowed):
+		d.ill("login.path", "correct it, or login.kind", "the log-in of %s at %s is answered with %d", p.user.Name, m.At(d.target.Login.Path), visit.Final().Status)
+		return nil
 	case d.hasLogIn(x) || x.Status == http.StatusUnauthorized || x.Status == http.StatusForbidden:
+		mend := "correct the password, or login.user and login.password"
+		if !byForm(d.target.Login) {
+			mend += ", or login.kind"
+		}
 		what := "is asked to log in again"
 		if len(p.browser.AllCookies()) == 0 {
 			what += " and was given no cookie"
 		}
-		d.ill("accounts."+p.user.Name, "correct the password, or login.user and login.password", "%s logs in at %s and %s (the log-in was answered with %d)", p.user.Name, m.Name, what, visit.Final().Status)
+		d.ill("accounts."+p.user.Name, mend, "%s logs in at %s and %s (the log-in was answered with %d)", p.user.Name, m.Name, what, visit.Final().Status)
 		return nil
 	case x.Status == http.StatusNotFound:
 		d.ill(field+".path", "correct it", "%s at %s answers with 404, not found", a.page.Path, m.Name)
@@ -373,9 +393,10 @@ func (d *doctor) loggedIn(ctx context.Context, name string, m farmspec.Member) *
 	return p
 }
 
-// pagesOf visits each page.
-func (d *doctor) pagesOf(ctx context.Context, p *person) {
-	good := 0
+// pagesOf visits each page, and reports whether the first member's home, on
+// which the rest builds, is served again.
+func (d *doctor) pagesOf(ctx context.Context, p *person) bool {
+	good, home := 0, true
 	for _, page := range d.target.Pages {
 		a := d.hop(ctx, p, page)
 		switch {
@@ -385,11 +406,17 @@ func (d *doctor) pagesOf(ctx context.Context, p *person) {
 			// otherMembers says it better
 		case a.outcome == farmspec.WrongUser:
 			d.ill(d.fieldOf(page)+".echo", "add echo: no, or correct the echo", "%s at %s does not show %q", page.Path, page.Member, d.target.Echo(p.user.Name))
+		case page == d.home(d.target.Members[0]):
+			d.ill(d.fieldOf(page)+".marker", "choose a text that stays, no counter or time", "%s at %s showed the marker %q once and does not again", page.Path, page.Member, page.Marker)
+			home = false
 		default:
 			d.ill(d.fieldOf(page)+".marker", "correct marker or path", "%s at %s, logged in, is %s and without the marker %q", page.Path, page.Member, a.describe(), page.Marker)
 		}
 	}
-	d.fine("pages", "%d of %d protected pages are served with the right user", good, len(d.target.Pages))
+	if home {
+		d.fine("pages", "%d of %d protected pages are served with the right user", good, len(d.target.Pages))
+	}
+	return home
 }
 
 // tokenAlone tries whether the carrier is what carries the session.
@@ -487,12 +514,19 @@ func (d *doctor) rotation(ctx context.Context, p *person) {
 
 // applications gives each a value and reads it back.
 func (d *doctor) applications(ctx context.Context, p *person) {
+	if len(d.target.Apps) == 0 {
+		d.odd("apps", "add a page that remembers what its form is given, as a cart does, if there is one", "no application is described, so little is asked about what sessions keep")
+	}
 	seen := map[string]string{} // value by path
 	for _, app := range d.target.Apps {
 		field, page := d.fieldOfApp(app), appPage(app)
 		a := d.hop(ctx, p, page)
 		if a.outcome != farmspec.Accepted {
-			if app.Member == d.target.Members[0].Name {
+			switch {
+			case app.Member != d.target.Members[0].Name: // told of the first
+			case a.outcome == farmspec.WrongUser:
+				d.ill("echo", "choose a text that pages and applications show alike", "%s at %s has its marker, and does not show %q", app.Path, app.Member, d.target.Echo(p.user.Name))
+			default:
 				d.ill(field+".marker", "correct path or marker", "%s at %s, logged in, is %s and without the marker %q", app.Path, app.Member, a.describe(), app.Marker)
 			}
 			continue
@@ -568,7 +602,9 @@ func (d *doctor) logOutEnds(ctx context.Context, p *person) {
 	}
 	m := p.at
 	if a := d.visit(ctx, p, m, d.home(m)); a.outcome != farmspec.Accepted {
-		d.odd("limits.idle", "", "%s's session ended before the log-out", p.user.Name)
+		if x := a.final(); d.hasLogIn(x) || x.Status/100 != 2 { // else the page itself is ill, and told
+			d.odd("limits.idle", "", "%s's session ended before the log-out", p.user.Name)
+		}
 		return
 	}
 	t, _ := d.tokenAt(p.browser, m)
@@ -586,7 +622,7 @@ func (d *doctor) logOutEnds(ctx context.Context, p *person) {
 		return
 	}
 	if a := d.open(ctx, p.browser, p, m.At(d.home(m).Path), d.home(m), ""); a.outcome == farmspec.Accepted {
-		d.ill("logout", "correct path, kind or form: is there another form on the page?", "after the log-out at %s the same browser is still served", m.Name)
+		d.ill("logout", "correct path, kind or form: is there another form on the page?", "after the log-out at %s, answered with %d, the same browser is still served", m.Name, visit.Final().Status)
 		return
 	}
 	copied := d.newBrowser("copy")

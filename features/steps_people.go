@@ -158,7 +158,7 @@ func (w *world) logOut(ctx context.Context, p *person, m farmspec.Member) error 
 
 // errNoLogOut is the want of a log-out for who is not logged in: the page that
 // has its form leads to the log-in then, whose form is another.
-var errNoLogOut = &notOffered{"the farm shows its log-in to who is logged out, and no log-out"}
+var errNoLogOut = &notOffered{"the log-out's page shows the log-in, and no log-out"}
 
 // askLogOut does what the target's recipe says.
 func (w *world) askLogOut(ctx context.Context, p *person, m farmspec.Member) (*farmspec.Visit, error) {

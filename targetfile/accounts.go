@@ -55,6 +55,7 @@ func (s *Source) accounts(dir string) {
 		d.at("accounts", "add list: with two accounts or more, or pattern:", "accounts has no account")
 	default:
 		first := map[string]int{}
+		passwords := map[string]string{} // each place is read, or told to be unreadable, once
 		for i, e := range a.List {
 			at := fmt.Sprintf("accounts.list[%d]", i)
 			if n, ok := first[e.User]; ok && e.User != "" {
@@ -62,7 +63,12 @@ func (s *Source) accounts(dir string) {
 			}
 			first[e.User] = i
 			if d.lines[at+".password"] > 0 {
-				users = append(users, farmspec.User{Name: e.User, Password: s.secret(dir, at+".password", e.Password)})
+				password, read := passwords[e.Password]
+				if !read {
+					password = s.secret(dir, at+".password", e.Password)
+					passwords[e.Password] = password
+				}
+				users = append(users, farmspec.User{Name: e.User, Password: password})
 			}
 		}
 		if len(a.List) == 1 {

@@ -3,10 +3,17 @@ package targetfile
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"mime"
+	"net/http"
 	"net/url"
+	"path"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
@@ -33,13 +40,17 @@ func (s *Sketch) Explore(ctx context.Context, dir string, tell func(string)) {
 	if page == nil || len(s.Users) == 0 || s.Password == "" {
 		return
 	}
+	user := s.Users[0]
+	if _, first := s.pattern(); first != "" {
+		user = first
+	}
 	files := &Source{d: &decoder{lines: map[string]int{}}}
 	password := files.secret(dir, "the password", s.Password)
 	if password == "" {
 		tell("The password cannot be read yet, so nobody was logged in.")
 		return
 	}
-	e.browse(ctx, page, password)
+	e.browse(ctx, page, user, password)
 }
 
 type explorer struct {
@@ -100,6 +111,10 @@ func (e *explorer) logIn(ctx context.Context) *farmspec.Visit {
 	} else {
 		todo = []string{e.bases[0] + "/"}
 	}
+	if byScript := e.s.LoginKind == "json"; byScript && e.s.Login == "" {
+		e.tell("Where the log-in's JSON goes is not to be seen on a page; say --login.")
+		return nil
+	}
 	seen := map[string]bool{}
 	for i := 0; i < len(todo) && i < 12; i++ {
 		if seen[todo[i]] {
@@ -113,6 +128,14 @@ func (e *explorer) logIn(ctx context.Context) *farmspec.Visit {
 				return nil
 			}
 			continue
+		}
+		if e.s.LoginKind == "json" {
+			return visit
+		}
+		if e.asksForBasic(visit.Final()) {
+			e.propose(&e.s.LoginKind, "basic", "Log-in: HTTP Basic.")
+			e.propose(&e.s.Login, e.path(visit.Final().URL), "It is asked for at %s.", e.path(visit.Final().URL))
+			return visit
 		}
 		for _, f := range farmspec.Forms(visit.Final()) {
 			user, password := credentials(f)
@@ -136,8 +159,34 @@ func (e *explorer) logIn(ctx context.Context) *farmspec.Visit {
 			todo = append(todo, e.bases[0]+p)
 		}
 	}
-	e.tell("No form with a password was found; say --login, or see login.kind in the file.")
+	e.tell("No form with a password was found; say --login, and --login-kind json or basic where it is no form.")
 	return nil
+}
+
+// asksForBasic reports whether an answer asks for HTTP Basic credentials.
+func (e *explorer) asksForBasic(x *farmspec.Exchange) bool {
+	scheme, _, _ := strings.Cut(x.Header.Get("WWW-Authenticate"), " ")
+	return x.Status == http.StatusUnauthorized && strings.EqualFold(scheme, "Basic")
+}
+
+// enter logs in from the page that logIn found.
+func (e *explorer) enter(ctx context.Context, page *farmspec.Visit, user, password string) (*farmspec.Visit, error) {
+	switch e.s.LoginKind {
+	case "basic":
+		x := e.browser.Send(ctx, farmspec.Request{
+			URL: e.bases[0] + e.s.Login, Dest: "document", KeepCookies: true,
+			Header: http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))}},
+		})
+		return &farmspec.Visit{Exchanges: []*farmspec.Exchange{x}}, x.Err
+	case "json":
+		e.s.UserField, e.s.PassField = or(e.s.UserField, "username"), or(e.s.PassField, "password")
+		body, err := json.Marshal(map[string]string{e.s.UserField: user, e.s.PassField: password})
+		if err != nil {
+			return nil, err
+		}
+		return e.browser.PostJSON(ctx, page, e.bases[0]+e.s.Login, string(body))
+	}
+	return e.browser.Submit(ctx, page, "", map[string]string{e.s.UserField: user, e.s.PassField: password})
 }
 
 // credentials are the names of a form's fields for user and password: the
@@ -155,48 +204,120 @@ func credentials(f farmspec.Form) (user, password string) {
 }
 
 // browse logs in and looks for cookie, log-out, page, marker and echo.
-func (e *explorer) browse(ctx context.Context, page *farmspec.Visit, password string) {
-	user := e.s.Users[0]
-	in, err := e.browser.Submit(ctx, page, "", map[string]string{e.s.UserField: user, e.s.PassField: password})
+func (e *explorer) browse(ctx context.Context, page *farmspec.Visit, user, password string) {
+	in, err := e.enter(ctx, page, user, password)
 	if err != nil || in.Final().Err != nil {
 		e.tell("The log-in got no answer.")
 		return
 	}
+	if x := in.Final(); x.Status/100 != 2 {
+		e.tell(fmt.Sprintf("The log-in of %s was answered with %d; is the account right?", user, x.Status))
+	}
 	pages := append([]string{in.Final().URL}, e.links(in.Final())...)
-	for _, p := range []string{e.s.Page, "/account", "/"} {
+	for _, p := range []string{e.s.Page, "/account", "/", e.beside("me"), e.beside("user"), e.beside("profile")} {
 		if p != "" {
 			pages = append(pages, e.bases[0]+p)
 		}
 	}
-	logout := ""
+	var logouts []string
+	found := ""
 	for i, address := range pages {
 		if speaks(address, logoutWords...) {
-			if logout == "" {
-				logout = address
-			}
+			logouts = append(logouts, address)
 			continue
 		}
-		if i > 15 || e.s.Page != "" && e.path(address) != e.s.Page || slices.Contains(pages[:i], address) {
+		if found != "" || i > 15 || e.s.Page != "" && e.path(address) != e.s.Page || slices.Contains(pages[:i], address) {
 			continue
 		}
 		if e.protected(ctx, address, user) {
+			found = address
+		}
+	}
+	if found == "" {
+		e.tell(fmt.Sprintf("No page was found that shows %q to %s and not to strangers; was the log-in right? Say --page, --marker and --echo.", user, user))
+		return
+	}
+	e.logOut(ctx, found, append(logouts, e.bases[0]+"/logout"))
+}
+
+// beside is the path of a neighbour of a log-in by JSON, such as /api/me; "" for another log-in.
+func (e *explorer) beside(name string) string {
+	if e.s.LoginKind != "json" {
+		return ""
+	}
+	return path.Join(path.Dir(e.s.Login), name)
+}
+
+// logOut looks for the log-out: a form on the protected page or on another, a
+// link that ends the session, or what is to be posted beside a log-in by JSON.
+// Somebody is logged in at the page, and may be out afterwards.
+func (e *explorer) logOut(ctx context.Context, page string, candidates []string) {
+	if e.s.Logout != "" {
+		return
+	}
+	visit, err := e.browser.Open(ctx, page)
+	if err != nil || !e.shown(visit) {
+		return
+	}
+	if e.logOutForm(visit.Final(), func(f farmspec.Form) bool { return speaks(f.Action, logoutWords...) }) {
+		return
+	}
+	for _, address := range candidates {
+		out, err := e.browser.Open(ctx, address)
+		switch {
+		case err != nil || out.Final().Status/100 != 2:
+			continue
+		case out.Final().URL == address && e.logOutForm(out.Final(), func(f farmspec.Form) bool { return !e.isLogIn(f) }):
+			return
+		}
+		if again, err := e.browser.Open(ctx, page); err == nil && !e.shown(again) {
+			e.s.LogoutKind = "get"
+			e.propose(&e.s.Logout, e.path(address), "Log-out, by a link to it: %s.", e.path(address))
+			return
+		}
+	}
+	for _, name := range []string{"logout", "signout"} {
+		p := e.beside(name)
+		if p == "" {
 			break
 		}
-	}
-	if logout == "" && e.s.Logout == "" {
-		logout = e.bases[0] + "/logout"
-	}
-	if visit, err := e.browser.Open(ctx, logout); err == nil && logout != "" {
-		switch x := visit.Final(); {
-		case len(farmspec.Forms(x)) > 0 && x.URL == logout:
-			e.propose(&e.s.Logout, e.path(logout), "Log-out, by the form at %s.", e.path(logout))
-		case x.Status/100 == 2:
-			e.propose(&e.s.Logout, e.path(logout), "Log-out: %s, without a form; say logout.kind: get in the file.", e.path(logout))
+		if out, err := e.browser.Post(ctx, visit, e.bases[0]+p, nil); err != nil || out.Final().Status/100 != 2 {
+			continue
+		}
+		if again, err := e.browser.Open(ctx, page); err == nil && !e.shown(again) {
+			e.s.LogoutKind = "post"
+			e.propose(&e.s.Logout, p, "Log-out, by a post: %s.", p)
+			return
 		}
 	}
-	if e.s.Page == "" {
-		e.tell(fmt.Sprintf("No page was found that shows %q to %s and not to strangers; was the log-in right? Say --page, --marker and --echo.", user, user))
+	e.tell("No log-out was found; say --logout and --logout-kind.")
+}
+
+// shown reports whether a visit brought the protected page.
+func (e *explorer) shown(visit *farmspec.Visit) bool {
+	before, _, _ := strings.Cut(e.s.Marker, "{member}")
+	return visit.Final().Status == http.StatusOK && bytes.Contains(visit.Final().Body, []byte(before))
+}
+
+// isLogIn reports whether a form is one that logs in.
+func (e *explorer) isLogIn(f farmspec.Form) bool {
+	_, password := credentials(f)
+	return password != ""
+}
+
+// logOutForm proposes the page with the form that logs out, and names the
+// form unless it is the first.
+func (e *explorer) logOutForm(x *farmspec.Exchange, is func(farmspec.Form) bool) bool {
+	forms := farmspec.Forms(x)
+	i := slices.IndexFunc(forms, func(f farmspec.Form) bool { return f.Method == http.MethodPost && is(f) })
+	if i < 0 {
+		return false
 	}
+	if i > 0 {
+		e.s.LogoutForm = or(or(forms[i].ID, forms[i].Name), strconv.Itoa(i))
+	}
+	e.propose(&e.s.Logout, e.path(x.URL), "Log-out, by the form at %s.", e.path(x.URL))
+	return true
 }
 
 // protected takes a page for a protected one if it shows the user's name and
@@ -210,7 +331,12 @@ func (e *explorer) protected(ctx context.Context, address, user string) bool {
 	if err != nil {
 		return false
 	}
-	seen := textsOf(ours.Final())
+	again, err := e.browser.Open(ctx, address)
+	if err != nil {
+		return false
+	}
+	stays := textsOf(again.Final()) // counters and clocks do not
+	seen := slices.DeleteFunc(textsOf(ours.Final()), func(t string) bool { return !slices.Contains(stays, t) })
 	strange := textsOf(stranger.Final())
 	var markers []string
 	echo := ""
@@ -277,7 +403,10 @@ func (e *explorer) told(ctx context.Context, address, marker string) string {
 // difference splits two texts into their common beginning and the one word in
 // which they differ; the words are empty where they differ in more.
 func difference(a, b string) (before, wordA, wordB string) {
-	as, bs := strings.Fields(a), strings.Fields(b)
+	words := func(s string) []string {
+		return strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(`"',;:()[]{}`, r) })
+	}
+	as, bs := words(a), words(b)
 	if len(as) != len(bs) || a == b {
 		return "", "", ""
 	}
@@ -301,7 +430,7 @@ func (e *explorer) cookie(ctx context.Context, address, marker string) {
 		alone := farmspec.NewBrowser(farmspec.BrowserOptions{Name: "one cookie"})
 		alone.PutCookie(c)
 		visit, err := alone.Open(ctx, address)
-		if err == nil && bytes.Contains(visit.Final().Body, []byte(html.EscapeString(before))) && visit.Final().URL == address {
+		if err == nil && bytes.Contains(visit.Final().Body, []byte(before)) && visit.Final().URL == address {
 			e.propose(&e.s.Cookie, c.Name, "Session cookie: %s.", c.Name)
 			return
 		}
@@ -309,10 +438,19 @@ func (e *explorer) cookie(ctx context.Context, address, marker string) {
 	e.tell("No cookie opens the page by itself; see companions in the file.")
 }
 
-// textsOf are the texts of a page's title, headings and paragraphs, in its
-// order, as they stand in its source and at most 80 characters long.
+// textsOf are the texts of a page's title, headings and paragraphs, or the
+// members of a JSON object, in its order, as they stand in its source and at
+// most 80 characters long.
 func textsOf(x *farmspec.Exchange) []string {
 	var texts []string
+	if media, _, _ := mime.ParseMediaType(x.Header.Get("Content-Type")); media == "application/json" {
+		for _, t := range strings.FieldsFunc(string(x.Body), func(r rune) bool { return strings.ContainsRune(",{}[]\n", r) }) {
+			if t = strings.TrimSpace(t); len(t) >= 3 && len(t) <= 80 && !slices.Contains(texts, t) {
+				texts = append(texts, t)
+			}
+		}
+		return texts
+	}
 	z := html.NewTokenizer(bytes.NewReader(x.Body))
 	skip := false
 	for {

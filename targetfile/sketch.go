@@ -17,13 +17,16 @@ type Sketch struct {
 	Names                []string // of the members, in the order of URLs; empty is server-1 and so on
 	Cookie               string
 	Login                string // path
+	LoginKind            string // form, json or basic; empty is form
 	UserField, PassField string
 	Logout               string // path
+	LogoutKind           string // form, get or post; empty is form
+	LogoutForm           string // ID or name, where the page has several
 	Echo                 string
 	Page, Marker         string
 	Idle                 string
-	Users                []string
-	Password             string // env:NAME, file:PATH or text:PASSWORD
+	Users                []string // or one pattern of names, such as user{n}
+	Password             string   // env:NAME, file:PATH or text:PASSWORD
 }
 
 // Question asks for something a sketch does not say yet.
@@ -31,6 +34,37 @@ type Question struct {
 	Text, Example string
 	// Answer takes the answer; an empty one leaves the example's.
 	Answer func(string)
+}
+
+// Unsaid names what [Sketch.Write] leaves as the example has it, in the order
+// of the file, although the farm is another. The idle time-out is among it
+// unless it was given: no look at a farm shows what it promises.
+func (s *Sketch) Unsaid() []string {
+	var names []string
+	for _, f := range []struct{ name, value string }{
+		{"product.name", s.Product}, {"carrier.name", s.Cookie}, {"login.path", s.Login}, {"login.user", s.UserField}, {"login.password", s.PassField},
+		{"logout.path", s.Logout}, {"echo", s.Echo}, {"pages[0].path", s.Page}, {"pages[0].marker", s.Marker}, {"limits.idle", s.Idle},
+		{"accounts", strings.Join(s.Users, " ")}, {"the accounts' passwords", s.Password},
+	} {
+		ofNone := s.LoginKind == "basic" && (f.name == "login.user" || f.name == "login.password")
+		if f.value == "" && !ofNone {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+// pattern is the pattern of the accounts' names and the first of them, if it
+// is one that the sketch has.
+func (s *Sketch) pattern() (pattern, first string) {
+	if len(s.Users) != 1 {
+		return "", ""
+	}
+	place := numbered.FindString(s.Users[0])
+	if place == "" {
+		return "", ""
+	}
+	return s.Users[0], strings.ReplaceAll(s.Users[0], place, fmt.Sprintf("%0*d", len(place)-2, 1))
 }
 
 // Basics are the questions whose answers let [Sketch.Explore] find the others,
@@ -91,6 +125,12 @@ func (s *Sketch) Write() ([]byte, error) {
 	if d, err := time.ParseDuration(or(s.Idle, "30m")); err != nil || d <= 0 {
 		return nil, fmt.Errorf("write target file: the idle time-out %q is not like 30m", s.Idle)
 	}
+	if !slices.Contains([]string{"", "form", "json", "basic"}, s.LoginKind) {
+		return nil, fmt.Errorf("write target file: the kind of log-in %q is not form, json or basic", s.LoginKind)
+	}
+	if !slices.Contains([]string{"", "form", "get", "post"}, s.LogoutKind) {
+		return nil, fmt.Errorf("write target file: the kind of log-out %q is not form, get or post", s.LogoutKind)
+	}
 	if s.Echo != "" && !strings.Contains(s.Echo, "{user}") {
 		return nil, fmt.Errorf("write target file: what pages show, %q, has no {user} where the name is", s.Echo)
 	}
@@ -115,7 +155,7 @@ func (s *Sketch) Write() ([]byte, error) {
 		replace("\n"+line+"\n", "\n"+key+": "+value+"\n")
 	}
 	value("  name: Example shop", s.Product, false)
-	if s.Product != "" {
+	if s.Product != "" || len(s.URLs) > 0 {
 		replace("\n  version: \"1.0\"\n", "\n  # version: \"1.0\"\n")
 	}
 	if len(s.URLs) > 0 {
@@ -131,14 +171,31 @@ func (s *Sketch) Write() ([]byte, error) {
 	}
 	value("  name: SHOPSESSION", s.Cookie, false)
 	value("  path: /login", s.Login, false)
-	value("  user: username", s.UserField, false)
-	value("  password: password", s.PassField, false)
+	if s.LoginKind == "basic" {
+		replace("  user: username\n  password: password\n", "")
+	} else {
+		value("  user: username", s.UserField, false)
+		value("  password: password", s.PassField, false)
+	}
 	value("  path: /logout", s.Logout, false)
+	if s.LoginKind != "" {
+		replace("login:\n  kind: form\n", "login:\n  kind: "+s.LoginKind+"\n")
+	}
+	if s.LogoutKind != "" {
+		replace("  kind: form\n\n# What protected", "  kind: "+s.LogoutKind+"\n\n# What protected")
+	}
+	if s.LogoutForm != "" {
+		replace("  kind: form\n\n# What protected", "  kind: form\n  form: "+strconv.Quote(s.LogoutForm)+"\n\n# What protected")
+	}
 	value(`echo: "Signed in as {user}"`, s.Echo, true)
 	value("  - path: /account", s.Page, false)
 	value(`    marker: "Your account, by {member}"`, s.Marker, true)
 	value("  idle: 30m", s.Idle, false)
-	if len(s.Users) > 0 {
+	pattern, _ := s.pattern()
+	if pattern != "" {
+		old := text[strings.Index(text, "  list:\n    - user: ada\n"):strings.Index(text, "\n# What it cannot do")]
+		replace(old, "  pattern: "+strconv.Quote(pattern)+"\n  password: "+strconv.Quote(or(s.Password, "env:SHOP_PASSWORD"))+"\n")
+	} else if len(s.Users) > 0 {
 		old := text[strings.Index(text, "    - user: ada\n"):strings.Index(text, "  # or, where made-up names")]
 		var users strings.Builder
 		for _, u := range s.Users {

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/farmspec/farmspec"
@@ -41,12 +44,15 @@ func TestDoctorFindsWrongLines(t *testing.T) {
 	nobody := unused(t)
 	tls := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(tls.Close)
+	other := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(other.Close)
 	s := openShop(t, nil)
 	for _, tc := range []struct {
 		name, old, new string
 		line           string // whose number is told
 		want           []string
 	}{
+		{"another farm's member", "url: " + s.Members[1], "url: " + other.URL, "url: " + other.URL, []string{"/login answers with 404", "server-1 has the log-in there", "a member of the same farm?"}},
 		{"member down", "url: " + s.Members[1], "url: " + nobody, "url: " + nobody, []string{"server-2 cannot be reached: the connection is refused", "start the farm"}},
 		{"host unknown", "url: " + s.Members[1], "url: http://server-2.invalid:1\ntopology: shared-domain", "url: http://server-2.invalid", []string{"its host name is not known", "resolve"}},
 		{"TLS where there is none", "url: http://" + s.Members[1][7:], "url: https://" + s.Members[1][7:], "url: https", []string{"does not speak TLS", "write http://"}},
@@ -60,15 +66,17 @@ func TestDoctorFindsWrongLines(t *testing.T) {
 		{"unknown users", `pattern: "user{n}"`, `pattern: "guest{n}"`, "password: env:", []string{"guest1 logs in at server-1 and is asked to log in again"}},
 		{"cookie's name", "name: shop\n", "name: shp\n", "name: shp", []string{`the browser has no cookie "shp"`, "did you mean shop?"}},
 		{"the wrong cookie", "name: shop\ncompanions: [shop-form]", "name: shop-form", "name: shop-form", []string{"a browser with shop-form alone is not served"}},
-		{"marker of everybody", "marker: \"Your account, by {member}\"", "marker: \"by server\"", "marker: \"by server\"", []string{"shows its marker without a token", "signed-in"}},
+		{"marker of everybody", "marker: \"Your account, by {member}\"", "marker: \"by server\"", "marker: \"by server\"", []string{"without a token, leads to the log-in, which shows the marker too"}},
+		{"page of everybody", "path: /account\n    marker: \"Your account, by {member}\"", "path: /about\n    marker: \"About the shop\"", "marker: \"About the shop", []string{"shows its marker without a token", "signed-in"}},
 		{"marker of nobody", "marker: \"Your account, by {member}\"", "marker: \"My account\"", "marker: \"My account\"", []string{`shows the right user and not the marker "My account"`}},
+		{"JSON elsewhere", "path: /login\n", "path: /log-in\n  kind: json\n", "path: /log-in", []string{"/log-in is answered with 404", "login.kind"}},
 		{"page elsewhere", "path: /account", "path: /home", "path: /home", []string{"/home at server-1 answers with 404"}},
 		{"echo", "Signed in as {user}", "Hello {user}", "echo:", []string{`does not show "Hello user1"`}},
 		{"application's field", "field: item", "field: itm", "field: itm", []string{`has no form with the field "itm"`}},
 		{"application's marker", "marker: \"Your cart\"", "marker: \"Basket\"", "marker: \"Basket\"", []string{`/cart at server-1, logged in, is refused`}},
 		{"open page", "path: /about", "path: /account", "marker: \"About the shop", []string{"/account answers with 200 and without the marker"}},
 		{"log-out elsewhere", "path: /logout", "path: /bye", "path: /bye", []string{"the log-out at server-", "cannot be made"}},
-		{"a log-out that is none", "path: /logout", "path: /cart", "logout:", []string{"the same browser is still served"}},
+		{"a log-out that is none", "path: /logout", "path: /cart", "logout:", []string{", answered with 200, the same browser is still served"}},
 		{"rotation that is none", "limits:", "rotation: {policy: strict}\nlimits:", "rotation:", []string{"did not change the value of shop"}},
 		{"clock's command", "advance: POST " + s.Control, "advance: POST " + nobody, "advance: POST", []string{"advance the clock: post to 127.0.0.1:"}},
 		{"clock that stands", "advance: POST " + s.Control + "/advance?seconds={seconds}", "advance: true {seconds}", "", nil},
@@ -109,6 +117,53 @@ func TestDoctorFindsWrongLines(t *testing.T) {
 				t.Error("a password is shown")
 			}
 		})
+	}
+}
+
+// A marker that changes from visit to visit is one line to mend, and nothing
+// is said of what builds on it.
+func TestDoctorSeesCounters(t *testing.T) {
+	var visits atomic.Int64
+	s := openShop(t, func(s *shop) {
+		s.front = func(_ int, next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if next.ServeHTTP(w, r); r.URL.Path == "/account" && isIn(next, r) {
+					fmt.Fprintf(w, "<p>Visit %d</p>", visits.Add(1))
+				}
+			})
+		}
+	})
+	path := s.file(t, `marker: "Your account, by {member}"`, `marker: "Visit 2<"`)
+	code, out, errs := command(t, "doctor", path)
+	if code != farmspec.ExitNotReady || strings.Count(out, "\nill ") != 1 || !strings.Contains(out, `showed the marker "Visit 2<" once and does not again; choose a text that stays`) {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+}
+
+// An application's page that does not say whose it is, as other pages do, is
+// told as such.
+func TestDoctorSeesPagesWithoutEcho(t *testing.T) {
+	s := openShop(t, func(s *shop) {
+		s.front = func(_ int, next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				a := httptest.NewRecorder()
+				next.ServeHTTP(a, r)
+				body := a.Body.String()
+				if r.URL.Path == "/cart" {
+					body = strings.Replace(body, "Signed in as", "Cart of", 1)
+				}
+				for k, v := range a.Header() {
+					w.Header()[k] = v
+				}
+				w.WriteHeader(a.Code)
+				_, _ = io.WriteString(w, body)
+			})
+		}
+	})
+	path := s.file(t)
+	_, out, errs := command(t, "doctor", path)
+	if !strings.Contains(out, `/cart at server-1 has its marker, and does not show "Signed in as user1"`) {
+		t.Errorf("nothing says so\n%s%s", out, errs)
 	}
 }
 

@@ -35,6 +35,7 @@ doctor prove it.
 
 Without a name it writes target.yaml. An existing file stays unless --force.`,
 		Example: `  farmspec init shop.yaml --url http://127.0.0.1:8081 --url http://127.0.0.1:8082 --user ada --user ben --password env:SHOP_PASSWORD
+  farmspec init api.yaml --url http://127.0.0.1:8081 --user 'user{n}' --password file:secret --login-kind json --login /api/login
   farmspec init shop.yaml            # asks`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -50,14 +51,16 @@ Without a name it writes target.yaml. An existing file stays unless --force.`,
 	fl.StringArrayVar(&f.URLs, "url", nil, "a member's base address (repeatable)")
 	fl.StringVar(&f.Cookie, "cookie", "", "name of the session's cookie")
 	fl.StringVar(&f.Login, "login", "", "path of the log-in")
+	fl.StringVar(&f.LoginKind, "login-kind", "", "form, json or basic")
 	fl.StringVar(&f.UserField, "user-field", "", "name of the user's field")
 	fl.StringVar(&f.PassField, "password-field", "", "name of the password's field")
-	fl.StringVar(&f.Logout, "logout", "", "path of the log-out page")
+	fl.StringVar(&f.Logout, "logout", "", "path of the log-out, or of the page with its form")
+	fl.StringVar(&f.LogoutKind, "logout-kind", "", "form, get or post")
 	fl.StringVar(&f.Echo, "echo", "", "what pages show of the user, with {user} for the name")
 	fl.StringVar(&f.Page, "page", "", "path of a protected page")
 	fl.StringVar(&f.Marker, "marker", "", "text that only that page has")
 	fl.StringVar(&f.Idle, "idle", "", "idle time-out, for example 30m")
-	fl.StringArrayVar(&f.Users, "user", nil, "an account's name (repeatable)")
+	fl.StringArrayVar(&f.Users, "user", nil, "an account's name (repeatable), or a pattern of names such as 'user{n}'")
 	fl.StringVar(&f.Password, "password", "", "where the passwords are: env:NAME or file:PATH")
 	fl.BoolVar(&f.offline, "offline", false, "do not look at the farm")
 	fl.BoolVar(&f.force, "force", false, "overwrite an existing file")
@@ -104,7 +107,10 @@ func (f *initFlags) run(c *cobra.Command, path string) error {
 	if err := errors.Join(err, file.Close()); err != nil {
 		return usageError(fmt.Errorf("write target file: %w", err))
 	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "%s is written. Next:\n  farmspec doctor %s\n  farmspec run %s\n", path, path, path)
+	if unsaid := f.Unsaid(); len(f.URLs) > 0 && len(unsaid) > 0 {
+		fmt.Fprintf(out, "Still the example's, and yours to correct: %s.\n", strings.Join(unsaid, ", "))
+	}
+	_, err = fmt.Fprintf(out, "%s is written. Next:\n  farmspec doctor %s\n  farmspec run %s\n", path, path, path)
 	return err
 }
 

@@ -2,9 +2,14 @@ package main
 
 import (
 	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/farmspec/farmspec"
@@ -68,6 +73,7 @@ func TestInitOverwritesNothing(t *testing.T) {
 func TestInitRefusesWhatCannotBe(t *testing.T) {
 	for _, args := range [][]string{
 		{"--url", "127.0.0.1:80"}, {"--login", "login"}, {"--idle", "30"}, {"--echo", "Hello"}, {"--password", "hunter2"},
+		{"--login-kind", "xml"}, {"--logout-kind", "put"},
 	} {
 		path := filepath.Join(t.TempDir(), "t.yaml")
 		code, _, errs := command(t, append([]string{"init", path}, args...)...)
@@ -170,5 +176,75 @@ func TestInitLooksAtTheFarm(t *testing.T) {
 	code, out, errs = command(t, "init", filepath.Join(t.TempDir(), "x.yaml"), "--url", unused(t))
 	if code != 0 || !strings.Contains(out, "does not answer") {
 		t.Errorf("a farm that is down: exit code %d\n%s%s", code, out, errs)
+	}
+}
+
+// What a farm does in another way than the reference is found as well: the
+// doctor proves what init wrote, line by line.
+func TestInitFindsOtherWays(t *testing.T) {
+	t.Setenv("MY_PASSWORD", shopPassword)
+	counting := func(_ int, next http.Handler) http.Handler {
+		var visits atomic.Int64
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			a := httptest.NewRecorder()
+			next.ServeHTTP(a, r)
+			for k, v := range a.Header() {
+				w.Header()[k] = v
+			}
+			w.WriteHeader(a.Code)
+			if r.URL.Path == "/account" && a.Code == http.StatusOK {
+				fmt.Fprintf(w, "<p>Seen %d times</p>", visits.Add(1))
+			}
+			_, _ = io.Copy(w, a.Body)
+		})
+	}
+	// The account page has the log-out's form, after another, and nobody else has.
+	onPage := func(_ int, next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Path == "/logout" && r.Method != http.MethodPost:
+				w.WriteHeader(http.StatusMethodNotAllowed)
+			case r.URL.Path == "/account" && isIn(next, r):
+				next.ServeHTTP(w, r)
+				page, _ := io.ReadAll(inner(next, r, http.MethodGet, "/logout", nil).Body)
+				fmt.Fprintf(w, `<form method="post" action="/search"><input name="q"></form>
+					<form id="out" method="post" action="/logout"><input type="hidden" name="csrf" value="%s"></form>`, csrfField.FindSubmatch(page)[1])
+			default:
+				next.ServeHTTP(w, r)
+			}
+		})
+	}
+	for _, tc := range []struct {
+		name  string
+		front func(int, http.Handler) http.Handler
+		flags []string
+		lines []string // of the file
+	}{
+		{"a counter is no member's name", counting, nil, []string{`  - name: "server-2"`, `    marker: "Your account, by {member}"`}},
+		{"log-out by a link", plainLogOut(http.MethodGet), nil, []string{"  path: /logout\n  kind: get\n"}},
+		{"log-out on the protected page", onPage, nil, []string{"  path: /account\n  kind: form\n  form: \"out\"\n"}},
+		{"log-in by JSON", apiRefusals(http.StatusUnauthorized), []string{"--login-kind", "json", "--login", "/login"}, []string{"  kind: json\n  path: /login\n"}},
+		{"log-in by HTTP Basic", basicLogIn, []string{"--login", "/account"}, []string{"  kind: basic\n  path: /account\n\n"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := openShop(t, func(s *shop) { s.front = tc.front })
+			path := filepath.Join(t.TempDir(), "mine.yaml")
+			code, out, errs := command(t, append([]string{"init", path, "--url", s.Members[0], "--url", s.Members[1], "--user", "user{n}", "--password", "env:MY_PASSWORD"}, tc.flags...)...)
+			if code != 0 || !strings.Contains(out, "yours to correct: product.name, limits.idle.\n") {
+				t.Errorf("init: exit code %d\n%s%s", code, out, errs)
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, line := range append(tc.lines, `  pattern: "user{n}"`) {
+				if !strings.Contains(string(text), line) {
+					t.Errorf("the file has no %q\n%s\n%s", line, out, text)
+				}
+			}
+			if code, out, errs := command(t, "doctor", path); code != 0 {
+				t.Errorf("doctor: exit code %d\n%s%s", code, out, errs)
+			}
+		})
 	}
 }
