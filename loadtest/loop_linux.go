@@ -31,9 +31,9 @@ type loop struct {
 	lines   []*fastLine // by descriptor; nil where there is none
 	now     time.Time   // when the loop last looked
 	parked  []*fiber
-	eager   []*fastLine // whose fibers are parked with more to read at once
-	resting []*fiber    // coroutines that serve nobody
-	queue   []job       // arrivals without a browser, in order
+	eager   []*fastLine    // whose fibers are parked with more to read at once
+	resting []*fiber       // coroutines that serve nobody
+	queue   []job          // arrivals without a browser, in order
 	others  sync.WaitGroup // goroutines beside the loop
 
 	mu   sync.Mutex
