@@ -188,14 +188,14 @@ func (f *mutantFlags) against(fault mutant.Fault, columns []farmspec.MatrixScena
 }
 
 // judgeFault judges a farm with one fault.
-func (m *mutantFlags) judgeFault(ctx context.Context, f mutant.Fault, o features.Options) (farmspec.FaultResult, error) {
+func (f *mutantFlags) judgeFault(ctx context.Context, fault mutant.Fault, o features.Options) (farmspec.FaultResult, error) {
 	r := farmspec.FaultResult{
-		ID: f.ID, Name: f.Name, Violates: f.Violates, Convicts: f.Convicts, Level: f.Level,
-		Precedent: f.Precedent, Target: f.Profile.ProfileName(), State: farmspec.Survived,
+		ID: fault.ID, Name: fault.Name, Violates: fault.Violates, Convicts: fault.Convicts, Level: fault.Level,
+		Precedent: fault.Precedent, Target: fault.Profile.ProfileName(), State: farmspec.Survived,
 	}
-	report, err := m.judgeFarm(ctx, f.Farm(), o)
+	report, err := f.judgeFarm(ctx, fault.Farm(), o)
 	if err != nil {
-		return r, fmt.Errorf("judge a farm with fault %s: %w", f.ID, err)
+		return r, fmt.Errorf("judge a farm with fault %s: %w", fault.ID, err)
 	}
 	reasons := map[string]string{}
 	for _, c := range report.Results {
@@ -205,7 +205,7 @@ func (m *mutantFlags) judgeFault(ctx context.Context, f mutant.Fault, o features
 		}
 	}
 	for _, id := range r.KilledBy {
-		if slices.Contains(f.Convicts, outline(id)) {
+		if slices.Contains(fault.Convicts, outline(id)) {
 			r.State, r.Reason = farmspec.Killed, reasons[id]
 			return r, nil
 		}
@@ -214,20 +214,20 @@ func (m *mutantFlags) judgeFault(ctx context.Context, f mutant.Fault, o features
 	case len(r.KilledBy) > 0:
 		r.State, r.Reason = farmspec.KilledByOthers, reasons[r.KilledBy[0]]
 		r.Why = "none of the scenarios named for it says fail"
-	case strings.Index("BGW", string(o.Level)) < strings.Index("BGW", string(f.Level)):
-		r.State, r.Why = farmspec.Equivalent, fmt.Sprintf("it takes level %s to tell it from a sound farm", f.Level)
+	case strings.Index("BGW", string(o.Level)) < strings.Index("BGW", string(fault.Level)):
+		r.State, r.Why = farmspec.Equivalent, fmt.Sprintf("it takes level %s to tell it from a sound farm", fault.Level)
 	}
 	return r, nil
 }
 
 // judgePair judges a farm with two faults by the scenarios named for them.
-func (m *mutantFlags) judgePair(ctx context.Context, a, b mutant.Fault, o features.Options) (farmspec.PairResult, error) {
+func (f *mutantFlags) judgePair(ctx context.Context, a, b mutant.Fault, o features.Options) (farmspec.PairResult, error) {
 	r := farmspec.PairResult{First: a.ID, Second: b.ID}
 	o.Run = append(slices.Clone(a.Convicts), b.Convicts...)
 	farm := a.Farm()
 	farm.Plant = func() simfarm.Wrap { return mutant.Both(a.Plant(), b.Plant()) }
 	farm.Version = "with faults " + a.ID + " and " + b.ID
-	report, err := m.judgeFarm(ctx, farm, o)
+	report, err := f.judgeFarm(ctx, farm, o)
 	if err != nil {
 		return r, fmt.Errorf("judge a farm with faults %s and %s: %w", a.ID, b.ID, err)
 	}
@@ -237,25 +237,25 @@ func (m *mutantFlags) judgePair(ctx context.Context, a, b mutant.Fault, o featur
 			failed[outline(c.Scenario)], r.Killed = true, true
 		}
 	}
-	for _, f := range []mutant.Fault{a, b} {
-		if !slices.ContainsFunc(f.Convicts, func(id string) bool { return failed[id] }) {
-			r.Masked = append(r.Masked, f.ID)
+	for _, fault := range []mutant.Fault{a, b} {
+		if !slices.ContainsFunc(fault.Convicts, func(id string) bool { return failed[id] }) {
+			r.Masked = append(r.Masked, fault.ID)
 		}
 	}
 	return r, nil
 }
 
-func (m *mutantFlags) judgeFarm(ctx context.Context, farm simfarm.Options, o features.Options) (*farmspec.Report, error) {
-	farms, err := keptIn(m.store, []simfarm.Options{farm})
+func (f *mutantFlags) judgeFarm(ctx context.Context, farm simfarm.Options, o features.Options) (*farmspec.Report, error) {
+	farms, err := keptIn(f.store, []simfarm.Options{farm})
 	if err != nil {
 		return nil, err
 	}
-	f, err := simfarm.Open(ctx, farms[0])
+	opened, err := simfarm.Open(ctx, farms[0])
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = f.Close() }()
-	return features.Judge(ctx, o, f.Target())
+	defer func() { _ = opened.Close() }()
+	return features.Judge(ctx, o, opened.Target())
 }
 
 // outline is the ID of the outline a case is a row of, or the case's own.
