@@ -301,7 +301,7 @@ func look(ctx context.Context, c *redis.Client) (server, error) {
 		return v, fmt.Errorf("its maxmemory-policy %s would forget sessions and who has logged out: set noeviction", v.eviction)
 	}
 	// Administrators may have taken CONFIG away.
-	if fsync, err := c.ConfigGet(ctx, "append*").Result(); err == nil {
+	if fsync, err := c.ConfigGet(ctx, "appendfsync").Result(); err == nil {
 		v.appendFsync = fsync["appendfsync"]
 	}
 	return v, nil
