@@ -15,8 +15,6 @@ const (
 	Yes Support = "yes"
 	// No: it is not there, and what is about it is unsupported.
 	No Support = "no"
-	// Probe: it is tried, and where it is absent, not offered.
-	Probe Support = "probe"
 )
 
 // Features are the abilities that targets may decline and scenarios name in

@@ -140,17 +140,6 @@ func (r Requirement) Unconfirmed(l Level, h Handoff) string {
 	return r.Unobservable[l]
 }
 
-// NearestID returns the requirement ID that a mistyped one most likely meant,
-// or "" if none is near.
-func NearestID(id string) string {
-	c := loadCatalogue()
-	ids := make([]string, len(c.Requirements))
-	for i, r := range c.Requirements {
-		ids[i] = r.ID
-	}
-	return Suggest(id, ids)
-}
-
 // Suggest returns the known word that a mistyped one most likely meant: the
 // nearest by inserting, deleting, changing and swapping neighbouring letters,
 // whatever their case, and the first of equals. It returns "" if even the

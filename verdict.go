@@ -23,7 +23,7 @@ const (
 
 	// Unsupported: the target declares that it has no such ability.
 	Unsupported Verdict = "unsupported"
-	// NotOffered: the target was probed and does not have it.
+	// NotOffered: it was tried, and the target does not have it.
 	NotOffered Verdict = "not-offered"
 	// Disabled: the operator excluded it.
 	Disabled Verdict = "disabled"

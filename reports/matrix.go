@@ -27,10 +27,6 @@ const (
 //go:embed mutants.schema.json
 var matrixSchema []byte
 
-// MatrixSchema returns the JSON Schema (2020-12) of mutants.json. The slice is
-// the caller's.
-func MatrixSchema() []byte { return slices.Clone(matrixSchema) }
-
 var compiledMatrix = sync.OnceValue(func() *jsonschema.Schema { return compile("mutants.schema.json", matrixSchema) })
 
 // WriteMatrix writes the kill matrix as mutants.json and mutants.html into
