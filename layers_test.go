@@ -65,7 +65,7 @@ var testArrows = map[string][]string{
 	"features":             {"simfarm/..."},
 	"loadtest":             {"simfarm/..."},
 	"bundle":               {"simfarm"},
-	"simfarm":              {"features", "reference/storetest"},
+	"simfarm":              {"features", "reference/storetest", "reference/storetest/dbtest"},
 	"simfarm/mutant":       {"features"},
 	"simfarm/variant":      {"features"},
 	"simfarm/stub":         {"features"},

@@ -18,6 +18,7 @@ import (
 
 	"github.com/farmspec/farmspec"
 	"github.com/farmspec/farmspec/reference"
+	"github.com/farmspec/farmspec/reference/storetest/dbtest"
 	"github.com/farmspec/farmspec/reference/web"
 	"github.com/farmspec/farmspec/simfarm"
 )
@@ -543,9 +544,15 @@ func TestEveryHoldPointIsReached(t *testing.T) {
 }
 
 func TestDatabaseHook(t *testing.T) {
-	for _, store := range []string{"memory", "sqlite::memory:", "sqlite:" + filepath.Join(t.TempDir(), "farm.db")} {
-		t.Run(strings.SplitN(store, "/", 2)[0], func(t *testing.T) {
-			target := open(t, simfarm.Options{Database: store})
+	for name, store := range map[string]func(t testing.TB) string{
+		"memory":           func(testing.TB) string { return "memory" },
+		"SQLite in memory": func(testing.TB) string { return "sqlite::memory:" },
+		"SQLite":           func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "farm.db") },
+		"PostgreSQL":       dbtest.Postgres,
+		"Redis":            dbtest.Redis,
+	} {
+		t.Run(name, func(t *testing.T) {
+			target := open(t, simfarm.Options{Database: store(t), Apart: true})
 			ctx, db, m := t.Context(), target.Hooks.Database, target.Members[0]
 			v := signIn(t, target)
 			row := func() farmspec.Row {
