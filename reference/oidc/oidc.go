@@ -63,9 +63,6 @@ type Claims struct {
 	Type string `json:"-"`
 }
 
-// Issued is when the token was made, to the second.
-func (c Claims) Issued() time.Time { return time.Unix(c.IssuedAt, 0) }
-
 // Audience is one client or several.
 type Audience []string
 

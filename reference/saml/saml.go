@@ -52,11 +52,10 @@ type Status string
 
 // The status codes used here.
 const (
-	Success          Status = "urn:oasis:names:tc:SAML:2.0:status:Success"
-	Requester        Status = "urn:oasis:names:tc:SAML:2.0:status:Requester"
-	Responder        Status = "urn:oasis:names:tc:SAML:2.0:status:Responder"
-	PartialLogout    Status = "urn:oasis:names:tc:SAML:2.0:status:PartialLogout"
-	UnknownPrincipal Status = "urn:oasis:names:tc:SAML:2.0:status:UnknownPrincipal"
+	Success       Status = "urn:oasis:names:tc:SAML:2.0:status:Success"
+	Requester     Status = "urn:oasis:names:tc:SAML:2.0:status:Requester"
+	Responder     Status = "urn:oasis:names:tc:SAML:2.0:status:Responder"
+	PartialLogout Status = "urn:oasis:names:tc:SAML:2.0:status:PartialLogout"
 )
 
 // What is wrong with a message. The sender learns less: a failed log-out is
