@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -170,13 +171,15 @@ func (db *DB) migrate(ctx context.Context, in string) error {
 	})
 }
 
-// explain adds the cure where it is known.
+// explain says once what the driver says for each try and each address, and
+// adds the cure where it is known.
 func explain(err error, c *pgx.ConnConfig) error {
 	var refused *pgconn.PgError
 	var connect *pgconn.ConnectError
 	cure := ""
 	switch {
 	case errors.As(err, &refused):
+		err = refused
 		cure = map[string]string{
 			"28P01": "the user name or the password is wrong: postgres://USER:PASSWORD@…, PGPASSWORD or ~/.pgpass",
 			"28000": "the server does not let this user in from here: see its pg_hba.conf",
@@ -186,7 +189,12 @@ func explain(err error, c *pgx.ConnConfig) error {
 			"57P03": "the server is starting or stopping: try again",
 		}[refused.Code]
 	case errors.As(err, &connect):
+		tries := strings.Split(connect.Unwrap().Error(), "\n")
+		err = errors.New(strings.Join(slices.Compact(tries), "; "))
 		cure = "is PostgreSQL running there, and reachable from here?"
+		if strings.Contains(err.Error(), "refused TLS") {
+			cure = "a server without TLS wants sslmode=disable in the URL, and a network that nobody listens to"
+		}
 	}
 	if cure == "" {
 		return err

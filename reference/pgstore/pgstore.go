@@ -1,6 +1,15 @@
 // Package pgstore is the common session database in PostgreSQL, for session
 // services on many machines. Each change is one call of a function in the
 // database: one round trip, one transaction, on the disk before the answer.
+//
+// What was answered outlives the end of the server and of its machine, unless
+// the server was set up with fsync off; the loss of its disk where
+// synchronous_standby_names has a standby that is taken over from then. No
+// call goes to a standby, which would lag behind.
+//
+// The schema is made by the first to open it, who needs CREATE on the
+// database, or by an administrator for a user who then owns it. Session IDs are
+// stored in clear: whoever may read the tables can be anybody.
 package pgstore
 
 import (
