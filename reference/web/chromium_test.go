@@ -33,7 +33,7 @@ func TestChromium(t *testing.T) {
 	if program == "" {
 		t.Skip("no Chromium here")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.WindowSize(1100, 800))
 	ctx, cancelBrowser := chromedp.NewExecAllocator(ctx, options...)
