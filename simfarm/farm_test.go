@@ -530,7 +530,7 @@ func TestEveryHoldPointIsReached(t *testing.T) {
 			defer held.Release()
 			var acting sync.WaitGroup
 			acting.Go(func() { act(v) })
-			bounded, cancel := context.WithTimeout(ctx, 10*time.Second)
+			bounded, cancel := context.WithTimeout(ctx, time.Minute)
 			defer cancel()
 			if err := held.Wait(bounded, 1); err != nil {
 				t.Error(err)

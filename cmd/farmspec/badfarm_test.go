@@ -135,7 +135,7 @@ func TestBadAnswersAreNoFailures(t *testing.T) {
 				}
 			}
 			t.Logf("%v in %v, the heap from %d to %d MB", counts, time.Since(began).Round(time.Millisecond), before.HeapAlloc>>20, after.HeapAlloc>>20)
-			if took := time.Since(began); took > 30*time.Second {
+			if took := time.Since(began); took > 3*time.Minute {
 				t.Errorf("it took %v", took)
 			}
 			if after.HeapAlloc > before.HeapAlloc+300<<20 {

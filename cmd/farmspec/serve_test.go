@@ -285,7 +285,7 @@ func TestServeRefusesBadInput(t *testing.T) {
 			root := newRoot()
 			root.SetOut(&out)
 			root.SetErr(&errs)
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			args := append([]string{"serve"}, tc.args...)
 			if tc.name != "busy port" {
