@@ -203,6 +203,11 @@ func (f *runFlags) run(c *cobra.Command, args []string) error {
 	closeAll()
 	closeAll = func() {}
 	debug.FreeOSMemory()
+	return f.conclude(c, report, term, known)
+}
+
+// conclude writes the report and turns it into an exit code.
+func (f *runFlags) conclude(c *cobra.Command, report *farmspec.Report, term reports.Terminal, known []baseline.KnownFailure) error {
 	files, unwritten := reports.Write(f.out, report)
 	if unwritten != nil {
 		report.Exit = farmspec.ExitUsage // the tables below are all there is, and say so
