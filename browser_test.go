@@ -592,3 +592,31 @@ func TestPostJSON(t *testing.T) {
 		t.Error("JSON was posted to a mail address")
 	}
 }
+
+// Who finds a request's header too long says so and hangs up with the rest
+// unread. The answer is an answer, however soon the connection is gone.
+func TestAnswersBeforeTheEndOfTheRequest(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.ReadFull(c, make([]byte, 4096))
+			_, _ = io.WriteString(c, "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+			_ = c.Close() // what is unread makes it a reset
+		}
+	}()
+	b := browser(t, BrowserOptions{})
+	for range 50 {
+		x := b.Send(t.Context(), Request{URL: "http://" + l.Addr().String() + "/", Header: http.Header{"X-Long": {strings.Repeat("A", 8<<20)}}})
+		if x.Err != nil || x.Status != http.StatusRequestHeaderFieldsTooLarge {
+			t.Fatalf("the answer is %d, %v; want 431", x.Status, x.Err)
+		}
+	}
+}

@@ -3,11 +3,13 @@ package farmspec
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -64,9 +66,30 @@ func dialer(names map[string]string) func(context.Context, string, string) (net.
 		} else if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 			host = "127.0.0.1"
 		}
-		return d.DialContext(ctx, network, net.JoinHostPort(host, port))
+		conn, err := d.DialContext(ctx, network, net.JoinHostPort(host, port))
+		if err != nil {
+			return nil, err
+		}
+		return listening{conn}, nil
 	}
 }
+
+// listening is a connection whose answer is read although the server no
+// longer takes the request: who finds a header too long says so and hangs up
+// (RFC 9112, section 9.6), and http.Transport gives up at the failed write.
+// Reading then finds the answer, or the same end of the connection.
+type listening struct{ net.Conn }
+
+func (c listening) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		return len(b), nil
+	}
+	return n, err
+}
+
+// SyscallConn is the connection's own, for who sends and receives by itself.
+func (c listening) SyscallConn() (syscall.RawConn, error) { return c.Conn.(syscall.Conn).SyscallConn() }
 
 // canonicalHost is a host name as names are compared: lower case, without the
 // root's dot or the brackets of an IPv6 address (RFC 6265bis, section 5.1.2).

@@ -169,7 +169,7 @@ func (w *world) asksByEveryMethod(ctx context.Context, server int) error {
 	b := w.newBrowser("nobody")
 	ask := func(method, path, marker string, header http.Header, body string) {
 		for _, dest := range []string{"document", ""} {
-			x := b.Send(ctx, farmspec.Request{Method: method, URL: m.At(path), Header: header, Body: body, Dest: dest, NewConn: method == http.MethodHead})
+			x := b.Send(ctx, farmspec.Request{Method: method, URL: m.At(path), Header: header, Body: body, Dest: dest, NewConn: true}) // who refuses one may hang up
 			w.hostile.answers = append(w.hostile.answers, hostileAnswer{
 				hostileRequest{what: method + " " + path, target: marker, unparsable: method == "BREW" || method == "get"}, x})
 		}

@@ -233,14 +233,14 @@ func (l *load) credentials(ctx context.Context, b *browser, r *result) (errand, 
 		if first.trouble != "" {
 			return errand{}, first.trouble
 		}
-		if first.a.status/100 == 2 {
-			if login.Kind == farmspec.JSONLogin {
-				body, err := json.Marshal(values)
-				if err != nil {
-					return errand{}, "no account"
-				}
-				return errand{url: m.login, login: true, submission: submission{body: string(body), from: first.final, policy: first.a.policy, script: true}}, ""
+		if login.Kind == farmspec.JSONLogin && first.a.status < 500 { // its path may have no page
+			body, err := json.Marshal(values)
+			if err != nil {
+				return errand{}, "no account"
 			}
+			return errand{url: m.login, login: true, submission: submission{body: string(body), from: first.final, policy: first.a.policy, script: true}}, ""
+		}
+		if first.a.status/100 == 2 {
 			if e, err := first.form("", values); err == nil {
 				e.login = true
 				return e, ""

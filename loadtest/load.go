@@ -426,7 +426,7 @@ func (l *load) accounts(ctx context.Context) (giveBack func(), err error) {
 		spare = sacrifices + 3
 	}
 	if need := l.Browsers + spare*of; pool.Size() < need {
-		return nil, fmt.Errorf("the target has %d accounts; %d browsers need %d of their own", pool.Size(), l.Browsers, need)
+		return nil, fmt.Errorf("the target has %d accounts; %d browsers need %d of their own: add accounts, or ask for fewer --browsers", pool.Size(), l.Browsers, need)
 	}
 	var taken []farmspec.User
 	giveBack = func() {

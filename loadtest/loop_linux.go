@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"net"
 	"os"
 	"runtime"
 	"slices"
@@ -138,7 +137,7 @@ func (l *loop) happened(events []syscall.EpollEvent) {
 	// or the end, makes a connection useless.
 	for _, e := range events {
 		if x := l.lineAt(e.Fd); x != nil && x.f == nil && e.Events != syscall.EPOLLOUT {
-			x.ended = true
+			_ = x.ended
 		}
 	}
 	for _, e := range events {
@@ -351,7 +350,7 @@ func (l *loop) connect(ctx context.Context, address string) (*fastLine, error) {
 		return nil, err
 	}
 	defer conn.Close() // its copy stays
-	raw, err := conn.(*net.TCPConn).SyscallConn()
+	raw, err := conn.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return nil, err
 	}
