@@ -220,34 +220,34 @@ func eventually[T any](t *testing.T, read func() (T, error)) (got T, err error) 
 // A rotation is one round trip. A call whose answer is lost has happened and is
 // not sent again; one that never reached the server has not happened.
 func TestLostAnswer(t *testing.T) {
-	p := newProxy(t)
+	p := dbtest.NewProxy(t)
 	address := fresh(t, dbtest.Postgres(t), "pool_max_conns", "1")
-	direct, db := mustOpen(t, address), mustOpen(t, p.before(t, address))
+	direct, db := mustOpen(t, address), mustOpen(t, p.Before(t, address))
 	s := create(t, db, 1)
 	least := int64(100)
 	for i := 1; i <= 5; i++ { // where the machine is busy the connection may be tried before
-		sent := p.sent.Load()
+		sent := p.Sent()
 		if err := db.Replace(t.Context(), s.Current, token(1, i)); err != nil {
 			t.Fatal(err)
 		}
 		s.Current = token(1, i)
-		least = min(least, p.sent.Load()-sent)
+		least = min(least, p.Sent()-sent)
 	}
 	if least != 1 {
 		t.Errorf("a rotation sends %d times, want once", least)
 	}
 	for _, tc := range []struct {
 		name    string
-		fault   fault
+		fault   dbtest.Fault
 		happens bool
-	}{{"the answer is lost", loseAnswers, true}, {"the question is lost", loseQuestions, false}} {
+	}{{"the answer is lost", dbtest.LoseAnswers, true}, {"the question is lost", dbtest.LoseQuestions, false}} {
 		if _, err := db.Load(t.Context(), s.Ref); err != nil { // a connection that works
 			t.Fatal(err)
 		}
 		next := reference.Token{ID: reference.ID{9, byte(tc.fault)}, Timestamp: 3000}
-		p.set(tc.fault)
+		p.Set(tc.fault)
 		failure(t, "Replace while "+tc.name, db.Replace(t.Context(), s.Current, next))
-		p.set(none)
+		p.Set(dbtest.NoFault)
 		if tc.happens {
 			s.Current = next
 		}
@@ -265,10 +265,10 @@ func TestLostAnswer(t *testing.T) {
 // the caller's deadline.
 func TestSilentServer(t *testing.T) {
 	t.Parallel()
-	p := newProxy(t)
-	db := mustOpen(t, p.before(t, fresh(t, dbtest.Postgres(t))))
+	p := dbtest.NewProxy(t)
+	db := mustOpen(t, p.Before(t, fresh(t, dbtest.Postgres(t))))
 	s := create(t, db, 1)
-	p.set(silent)
+	p.Set(dbtest.Silence)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := db.Replace(ctx, s.Current, token(1, 1)); !errors.Is(err, context.DeadlineExceeded) {
@@ -280,7 +280,7 @@ func TestSilentServer(t *testing.T) {
 	if waited := time.Since(begun); waited > 30*time.Second {
 		t.Errorf("Find on a silent server took %v", waited)
 	}
-	p.set(none)
+	p.Set(dbtest.NoFault)
 	got, err := eventually(t, func() (reference.SecuritySession, error) { return db.Load(t.Context(), s.Ref) })
 	if err != nil || got.Current != s.Current && got.Current != token(1, 1) {
 		t.Errorf("Load when it speaks again = %v, %v", got.Current, err)

@@ -25,62 +25,67 @@ import (
 
 // A call whose answer is lost has happened, and is not sent again: a second
 // replacement of the token would be refused as spent, and the caller who has
-// won would believe it.
-func TestLostAnswer(t *testing.T) {
+// won would believe it. A call that was lost itself has not happened.
+func TestLostOnTheWay(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		server func(*testing.T, *proxy) string
+		server func(*dbtest.Proxy) string
 	}{
-		{"server", func(t *testing.T, p *proxy) string { return dbtest.Redis(t) }},
-		{"cluster", func(t *testing.T, p *proxy) string { return newCluster(t, 1, p)[0] }},
+		{"server", func(*dbtest.Proxy) string { return dbtest.Redis(t) }},
+		{"cluster", func(p *dbtest.Proxy) string { return newCluster(t, 1, p)[0] }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			p := newProxy(t)
-			address := tc.server(t, p)
-			direct := fresh(t, address)
-			s := mustOpen(t, p.before(t, direct))
+			p := dbtest.NewProxy(t)
+			s := mustOpen(t, p.Before(t, fresh(t, tc.server(p))))
 			sess := created(t, s, 1)
-			if err := s.Replace(t.Context(), sess.Current, token(2, 0)); err != nil { // the server knows the script now
-				t.Fatal(err)
-			}
-			once := func(what string, call func() error) {
+			lost := func(fault dbtest.Fault, call func() error) {
 				t.Helper()
-				p.lose.Store(true)
-				before := p.scripts.Load()
+				// A connection that works, and the server knows the scripts.
+				if _, err := s.CloseSession(t.Context(), reference.ID{7}, reference.ByLogout, 3000); !errors.Is(err, reference.ErrUnknown) {
+					t.Fatal(err)
+				}
+				if err := s.Replace(t.Context(), token(90, 0), token(91, 0)); !errors.Is(err, reference.ErrUnknown) {
+					t.Fatal(err)
+				}
+				p.Set(fault)
+				before := p.Sent()
 				err := call()
-				p.lose.Store(false)
-				failure(t, what+" whose answer was lost", err)
-				if sent := p.scripts.Load() - before; sent != 1 {
-					t.Errorf("%s was sent %d times, want once", what, sent)
+				p.Set(dbtest.NoFault)
+				failure(t, "a lost call", err)
+				if sent := p.Sent() - before; sent != 1 {
+					t.Errorf("the store sent %d times, want once", sent)
 				}
 			}
-			once("Replace", func() error { return s.Replace(t.Context(), token(2, 0), token(3, 0)) })
-			got, err := s.Load(t.Context(), sess.Ref)
-			if err != nil || got.Current != token(3, 0) {
-				t.Errorf("after a lost answer the current token is %v, %v; want the replacement, which happened", got.Current, err)
+			current := func(when string, want reference.Token) {
+				t.Helper()
+				got, err := s.Load(t.Context(), sess.Ref)
+				if err != nil || got.Current != want {
+					t.Errorf("after %s the current token is %v, %v; want %v", when, got.Current, err, want)
+				}
 			}
+			lost(dbtest.LoseQuestions, func() error { return s.Replace(t.Context(), sess.Current, token(2, 0)) })
+			current("a lost Replace", sess.Current)
+			lost(dbtest.LoseAnswers, func() error { return s.Replace(t.Context(), sess.Current, token(3, 0)) })
+			current("a Replace whose answer was lost", token(3, 0))
 			if err := s.Replace(t.Context(), token(3, 0), token(4, 0)); err != nil {
-				t.Errorf("Replace after a lost answer = %v", err)
+				t.Errorf("Replace afterwards = %v", err)
 			}
-			if _, err := s.CloseSession(t.Context(), reference.ID{7}, reference.ByLogout, 3000); !errors.Is(err, reference.ErrUnknown) {
-				t.Errorf("CloseSession of no session = %v", err)
-			}
-			once("CloseSession", func() error {
+			lost(dbtest.LoseAnswers, func() error {
 				_, err := s.CloseSession(t.Context(), sess.Ref, reference.ByLogout, 3000)
 				return err
 			})
 			if got, err := s.Load(t.Context(), sess.Ref); err != nil || got.Open() {
-				t.Errorf("after a lost answer the session is open %v, %v; want it closed", got.Open(), err)
+				t.Errorf("after a log-out whose answer was lost the session is open %v, %v", got.Open(), err)
 			}
 		})
 	}
 }
 
 func TestSilentServer(t *testing.T) {
-	p := newProxy(t)
-	s := mustOpen(t, p.before(t, fresh(t, dbtest.Redis(t), "read_timeout=100ms")))
+	p := dbtest.NewProxy(t)
+	s := mustOpen(t, p.Before(t, fresh(t, dbtest.Redis(t), "read_timeout=100ms")))
 	sess := created(t, s, 1)
-	p.silent.Lock()
+	p.Set(dbtest.Silence)
 	failure(t, "Replace on a silent server", s.Replace(t.Context(), sess.Current, token(2, 0)))
 	_, err := s.Find(t.Context(), sess.Current.ID)
 	failure(t, "Find on a silent server", err)
@@ -88,7 +93,7 @@ func TestSilentServer(t *testing.T) {
 	defer cancel()
 	_, err = s.Find(ctx, sess.Current.ID)
 	failure(t, "Find on a silent server with less patience", err)
-	p.silent.Unlock()
+	p.Set(dbtest.NoFault)
 	if got, err := s.Find(t.Context(), sess.Current.ID); err != nil || got.Current != token(2, 0) && got.Current != sess.Current {
 		t.Errorf("Find when it speaks again = %v, %v", got.Current, err)
 	}
@@ -314,93 +319,9 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// proxy stands between a store and its server and can lose answers.
-type proxy struct {
-	net.Listener
-	to      string
-	lose    atomic.Bool  // hang up where an answer comes
-	silent  sync.Mutex   // held to keep answers back
-	scripts atomic.Int64 // sent to the server
-	done    sync.WaitGroup
-
-	mu    sync.Mutex
-	conns []net.Conn
-}
-
-func newProxy(t testing.TB) *proxy {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &proxy{Listener: ln}
-	t.Cleanup(func() {
-		ln.Close()
-		p.mu.Lock()
-		for _, c := range p.conns {
-			c.Close()
-		}
-		p.mu.Unlock()
-		p.done.Wait()
-	})
-	return p
-}
-
-// before starts p and returns the address by which the server is reached through it.
-func (p *proxy) before(t testing.TB, address string) string {
-	t.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.to, u.Host = u.Host, p.Addr().String()
-	p.done.Go(func() {
-		for {
-			client, err := p.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("tcp", p.to)
-			if err != nil {
-				client.Close()
-				continue
-			}
-			p.mu.Lock()
-			p.conns = append(p.conns, client, server)
-			p.mu.Unlock()
-			p.done.Go(func() {
-				copyAll(server, client, func(b string) bool { p.scripts.Add(int64(strings.Count(b, "evalsha"))); return true })
-			})
-			p.done.Go(func() {
-				copyAll(client, server, func(string) bool {
-					p.silent.Lock()
-					defer p.silent.Unlock()
-					return !p.lose.Load()
-				})
-			})
-		}
-	})
-	return u.String()
-}
-
-func copyAll(to, from net.Conn, pass func(string) bool) {
-	defer to.Close()
-	defer from.Close()
-	b := make([]byte, 1<<16)
-	for {
-		n, err := from.Read(b)
-		if err != nil || !pass(string(b[:n])) {
-			return
-		}
-		if _, err := to.Write(b[:n]); err != nil {
-			return
-		}
-	}
-}
-
 // startNative starts a server for this test alone, with settings of its own;
 // announced, unless nil, is the port that it names in a cluster.
-func startNative(t testing.TB, announced *proxy, settings ...string) (*native.Server, string) {
+func startNative(t testing.TB, announced *dbtest.Proxy, settings ...string) (*native.Server, string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "farmspec-redis-")
 	if err != nil {
@@ -408,7 +329,7 @@ func startNative(t testing.TB, announced *proxy, settings ...string) (*native.Se
 	}
 	port := freePort(t)
 	if announced != nil {
-		settings = append(settings, "--cluster-announce-port", strconv.Itoa(announced.Addr().(*net.TCPAddr).Port))
+		settings = append(settings, "--cluster-announce-port", strconv.Itoa(announced.Port()))
 	}
 	server, err := native.Redis(t.Context(), native.Options{Dir: dir, Port: port, Settings: settings})
 	if errors.Is(err, native.ErrAbsent) {
@@ -437,7 +358,7 @@ func freePort(t testing.TB) int {
 }
 
 // newCluster starts servers that share the slots and returns their addresses.
-func newCluster(t testing.TB, n int, announced *proxy) []string {
+func newCluster(t testing.TB, n int, announced *dbtest.Proxy) []string {
 	t.Helper()
 	var addresses []string
 	var nodes []*redis.Client
