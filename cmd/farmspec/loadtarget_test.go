@@ -49,6 +49,7 @@ func TestLoadOfTargetFiles(t *testing.T) {
 		{"path", inAddress("path"), []string{"  name: shop", "  name: shop\n  kind: path"}},
 		{"query", inAddress("query"), []string{"  name: shop", "  name: shop\n  kind: query"}},
 		{"log-in by JSON", jsonLogIn, []string{"  path: /login", "  kind: json\n  path: /login"}},
+		{"log-in by JSON without a page", apiRefusals(http.StatusUnauthorized), []string{"  path: /login", "  kind: json\n  path: /login"}},
 		{"log-in by HTTP Basic", basicLogIn, []string{"  path: /login\n  user: username\n  password: password\n", "  kind: basic\n  path: /account\n"}},
 		{"log-out by GET", plainLogOut(http.MethodGet), []string{"  path: /logout", "  path: /logout\n  kind: get"}},
 		{"log-out by POST", plainLogOut(http.MethodPost), []string{"  path: /logout", "  path: /logout\n  kind: post"}},

@@ -187,11 +187,16 @@ func plainLogOut(method string) func(int, http.Handler) http.Handler {
 	}
 }
 
-// apiRefusals is a log-in by JSON, and in place of a way to it a status.
+// apiRefusals is a log-in by JSON that has no page, and in place of a way to
+// it a status.
 func apiRefusals(status int) func(int, http.Handler) http.Handler {
 	return func(member int, next http.Handler) http.Handler {
 		byJSON := jsonLogIn(member, next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/login" && r.Method != http.MethodPost {
+				w.WriteHeader(http.StatusMethodNotAllowed)
+				return
+			}
 			a := httptest.NewRecorder()
 			byJSON.ServeHTTP(a, r)
 			if strings.HasPrefix(a.Header().Get("Location"), "/login") {
