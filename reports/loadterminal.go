@@ -1,7 +1,6 @@
 package reports
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -108,50 +107,30 @@ func clock(d time.Duration) string {
 // kind, by action and by member, the verdict on the farm's truth, the files and
 // the meaning of the exit code.
 func ClosingLoad(w io.Writer, r *farmspec.LoadReport, t Terminal, files ...string) error {
-	var b bytes.Buffer
-	if t.TTY {
-		b.WriteString("\r\x1b[K")
-	}
-	p := func(format string, args ...any) {
-		b.WriteString(strings.TrimRight(fmt.Sprintf(format, args...), " ") + "\n")
-	}
-	columns := max(t.columns(), 80)
-	const head = 18
-	entry := func(label string, v farmspec.Verdict, text string) {
-		for i, l := range wrap(text, columns-head) {
-			if i > 0 {
-				label = ""
-			}
-			padded := label + strings.Repeat(" ", max(1, head-utf8.RuneCountInString(label)))
-			if v != "" && label != "" {
-				padded = t.paint(v, padded)
-			}
-			p("%s%s", padded, l)
-		}
-	}
+	s := newSheet(t)
+	const head = sheetHead
 
 	a := r.Arrivals
-	p("")
-	p("%s", t.bold("Load"))
-	entry("Target", "", oneLine(r.Target.Name))
-	entry("Plan", "", fmt.Sprintf("%s for %s after %s of warm-up; %s, %s engine, mix %s%s", r.Plan.Pacer, r.Plan.Duration, r.Plan.WarmUp, count(r.Plan.Browsers, "browser"), r.Plan.Engine, r.Plan.Mix, shards(r)))
-	entry("Asked", "", fmt.Sprintf("%.1f/s, %s", a.AskedRate, count(int(a.Asked), "arrival")))
-	entry("Achieved", "", fmt.Sprintf("%.1f/s, %d answered or given up, %d missed, %d began more than %v late (the latest by %s)", a.AchievedRate, a.Ended, a.Missed, a.Late, farmspec.LoadLate, took(a.LatestBegin)))
+	s.title("Load")
+	s.entry("", "Target", oneLine(r.Target.Name))
+	s.entry("", "Plan", fmt.Sprintf("%s for %s after %s of warm-up; %s, %s engine, mix %s%s", r.Plan.Pacer, r.Plan.Duration, r.Plan.WarmUp, count(r.Plan.Browsers, "browser"), r.Plan.Engine, r.Plan.Mix, shards(r)))
+	s.entry("", "Asked", fmt.Sprintf("%.1f/s, %s", a.AskedRate, count(int(a.Asked), "arrival")))
+	s.entry("", "Achieved", fmt.Sprintf("%.1f/s, %d answered or given up, %d missed, %d began more than %v late (the latest by %s)", a.AchievedRate, a.Ended, a.Missed, a.Late, farmspec.LoadLate, took(a.LatestBegin)))
 	perRequest := took(r.Traffic.CPU / time.Duration(max(r.Traffic.Requests, 1)))
 	if n := r.Traffic.LoadRequests; n > 0 {
 		perRequest = took(r.Traffic.LoadCPU / time.Duration(n)) // without log-ins before and checks afterwards
 	}
-	entry("Traffic", "", fmt.Sprintf("%d requests over %s, %s out, %s in, %s of CPU in this process (%s a request)", r.Traffic.Requests, count(int(r.Traffic.Connections), "connection"),
+	s.entry("", "Traffic", fmt.Sprintf("%d requests over %s, %s out, %s in, %s of CPU in this process (%s a request)", r.Traffic.Requests, count(int(r.Traffic.Connections), "connection"),
 		size(r.Traffic.BytesOut), size(r.Traffic.BytesIn), took(r.Traffic.CPU), perRequest))
 
-	p("")
+	s.p("")
 	const cell = 10
 	names := []string{"p50", "p90", "p99", "p99.9", "max", "mean"}
 	line := t.bold(fmt.Sprintf("%-*s%*s", head, "Latency", cell, "count"))
 	for _, n := range names {
 		line += fmt.Sprintf("%*s", cell, n)
 	}
-	p("%s", line)
+	s.p("%s", line)
 	row := func(label string, l farmspec.LoadLatency) {
 		line := fmt.Sprintf("%-*s%*d", head, clip(label, head-1), cell, l.Count)
 		for _, d := range []time.Duration{l.P50, l.P90, l.P99, l.P999, l.Max, l.Mean} {
@@ -161,7 +140,7 @@ func ClosingLoad(w io.Writer, r *farmspec.LoadReport, t Terminal, files ...strin
 			}
 			line += strings.Repeat(" ", max(0, cell-utf8.RuneCountInString(text))) + text
 		}
-		p("%s", line)
+		s.p("%s", line)
 	}
 	row("from intended", r.Latency)
 	row("from begun", r.Service)
@@ -172,11 +151,10 @@ func ClosingLoad(w io.Writer, r *farmspec.LoadReport, t Terminal, files ...strin
 		row("  "+oneLine(x.Name), x.Latency)
 	}
 	if more := len(r.Members) - 12; more > 0 {
-		p("  and %d more servers; %s has them all", more, LoadPageFile)
+		s.p("  and %d more servers; %s has them all", more, LoadPageFile)
 	}
 
-	p("")
-	p("%s", t.bold("Outcomes"))
+	s.title("Outcomes")
 	for _, o := range outcomesOf(r) {
 		var by []string
 		for _, x := range r.Actions {
@@ -184,51 +162,44 @@ func ClosingLoad(w io.Writer, r *farmspec.LoadReport, t Terminal, files ...strin
 				by = append(by, fmt.Sprintf("%s %d", x.Name, n))
 			}
 		}
-		p("%s%*d  %s", t.paint(outcomeVerdict(o), fmt.Sprintf("%-*s", 28, clip(oneLine(o), 27))), head+cell-28, r.Outcomes[o], clip(strings.Join(by, ", "), columns-head-cell-2))
+		s.p("%s%*d  %s", t.paint(outcomeVerdict(o), fmt.Sprintf("%-*s", 28, clip(oneLine(o), 27))), head+cell-28, r.Outcomes[o], clip(strings.Join(by, ", "), s.columns-head-cell-2))
 	}
 
 	if len(r.Steps) > 0 {
-		p("")
-		p("%s", t.bold("Search"))
-		for _, s := range r.Steps {
+		s.title("Search")
+		for _, step := range r.Steps {
 			v, why := farmspec.Pass, "within the limits"
-			if !s.OK {
-				v, why = farmspec.Fail, oneLine(s.Why)
+			if !step.OK {
+				v, why = farmspec.Fail, oneLine(step.Why)
 			}
-			p("%s%10.1f/s  p99 %s  %s", t.paint(v, fmt.Sprintf("%-8s", mark(v))), s.Asked, short(s.P99), why)
+			s.p("%s%10.1f/s  p99 %s  %s", t.paint(v, fmt.Sprintf("%-8s", mark(v))), step.Asked, short(step.P99), why)
 		}
-		entry("Highest rate", "", highest(r))
+		s.entry("", "Highest rate", highest(r))
 	}
 
-	p("")
+	s.p("")
 	x := r.Truth
 	if len(x.Violations) > 0 {
-		p("%s", t.bold("Broken under load"))
+		s.p("%s", t.bold("Broken under load"))
 		for i, v := range x.Violations {
 			if i == 10 {
-				p("and %d more", len(x.Violations)-10+x.MoreViolations)
+				s.p("and %d more", len(x.Violations)-10+x.MoreViolations)
 				break
 			}
-			entry(clip(oneLine(v.Invariant), head-1), farmspec.Fail, fmt.Sprintf("at %s: %s", took(v.At), oneLine(v.Text)))
+			s.entry(farmspec.Fail, oneLine(v.Invariant), fmt.Sprintf("at %s: %s", took(v.At), oneLine(v.Text)))
 		}
-		p("")
+		s.p("")
 	}
 	for _, n := range r.Notes {
-		entry("Note", "", oneLine(n))
+		s.entry("", "Note", oneLine(n))
 	}
 	if !r.Run.Complete {
-		entry("Incomplete", farmspec.Inconclusive, oneLine(cmp.Or(r.Run.Why, "it ended early"))+"; the numbers are of what there was")
+		s.entry(farmspec.Inconclusive, "Incomplete", oneLine(cmp.Or(r.Run.Why, "it ended early"))+"; the numbers are of what there was")
 	}
-	entry("Truth under load", x.Verdict, strings.ToUpper(word(x.Verdict))+". "+oneLine(x.Reason))
-	for i, f := range files {
-		label := ""
-		if i == 0 {
-			label = "Report"
-		}
-		p("%-*s%s", head, label, f)
-	}
-	entry("Exit", "", fmt.Sprintf("%d, %s", r.Exit, exitMeaning(r.Exit)))
-	_, err := w.Write(b.Bytes())
+	s.entry(x.Verdict, "Truth under load", strings.ToUpper(word(x.Verdict))+". "+oneLine(x.Reason))
+	s.files("Report", files)
+	s.entry("", "Exit", fmt.Sprintf("%d, %s", r.Exit, exitMeaning(r.Exit)))
+	_, err := w.Write(s.Bytes())
 	return err
 }
 

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -301,87 +300,59 @@ func ClosingMatrix(w io.Writer, m *farmspec.Matrix, t Terminal, files ...string)
 
 func closingMatrix(w io.Writer, v *matrixView, t Terminal, files []string) error {
 	m := v.Matrix
-	var b bytes.Buffer
-	if t.TTY {
-		b.WriteString("\r\x1b[K")
-	}
-	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	columns := max(t.columns(), 80)
-	const head, shown = 18, 40
-	// entry writes a label and text that is wrapped beside it.
-	entry := func(verdict farmspec.Verdict, label, text string) {
-		lines := wrap(text, columns-head)
-		if len(lines) == 0 {
-			lines = []string{""}
-		}
-		for i, l := range lines {
-			if i > 0 {
-				label = ""
-			}
-			label = clip(label, head-1)
-			padded := label + strings.Repeat(" ", head-1-utf8.RuneCountInString(label))
-			if verdict != "" && label != "" {
-				padded = t.paint(verdict, padded)
-			}
-			p("%s", strings.TrimRight(padded+" "+l, " "))
-		}
-	}
+	s := newSheet(t)
+	const shown = 40
 	section := func(title string, n int, each func(i int)) {
 		if n == 0 {
 			return
 		}
-		p("")
-		p("%s", t.bold(title))
+		s.title(title)
 		for i := range min(n, shown) {
 			each(i)
 		}
 		if n > shown {
-			p("and %d more; %s has them all", n-shown, MatrixPageFile)
+			s.p("and %d more; %s has them all", n-shown, MatrixPageFile)
 		}
 	}
 
 	missed := v.missed()
 	section("Not convicted by the scenarios named for them", len(missed), func(i int) {
 		f := missed[i]
-		entry(stateVerdict(f.State), string(f.State), fmt.Sprintf("%s %s (%s, on %s)", f.ID, oneLine(f.Name), strings.Join(f.Violates, ", "), oneLine(f.Target)))
-		entry("", "", why(f))
+		s.entry(stateVerdict(f.State), string(f.State), fmt.Sprintf("%s %s (%s, on %s)", f.ID, oneLine(f.Name), strings.Join(f.Violates, ", "), oneLine(f.Target)))
+		s.entry("", "", why(f))
 	})
 	equivalent := v.inState(farmspec.Equivalent)
 	section("Not to be told from a sound farm at level "+string(m.Level), len(equivalent), func(i int) {
 		f := equivalent[i]
-		entry(stateVerdict(f.State), f.ID, oneLine(f.Name)+": "+why(f))
+		s.entry(stateVerdict(f.State), f.ID, oneLine(f.Name)+": "+why(f))
 	})
 	masking := v.masking()
 	section("Pairs that mask", len(masking), func(i int) {
-		entry(farmspec.Warn, masking[i].First+" + "+masking[i].Second, maskedSentence(masking[i]))
+		s.entry(farmspec.Warn, masking[i].First+" + "+masking[i].Second, maskedSentence(masking[i]))
 	})
 	section("Requirements that no fault proves", len(m.Unproven), func(i int) {
-		entry(farmspec.Warn, m.Unproven[i], v.requirement[m.Unproven[i]].Title)
+		s.entry(farmspec.Warn, m.Unproven[i], v.requirement[m.Unproven[i]].Title)
 	})
 	idle := v.idle()
 	section("Scenarios that convict nothing", len(idle), func(i int) {
-		for j, l := range wrap(oneLine(idle[i].ID)+": "+oneLine(idle[i].Name), columns-2) {
-			p("%s%s", strings.Repeat("  ", min(j, 1)), l)
-		}
+		s.beside("", "  ", oneLine(idle[i].ID)+": "+oneLine(idle[i].Name))
 	})
 
-	p("")
+	s.p("")
 	killed, of := v.rate()
 	code, meaning := v.exit()
 	verdict := farmspec.Pass
 	if code != 0 {
 		verdict = farmspec.Fail
 	}
-	entry(verdict, fmt.Sprintf("%d of %d killed", killed, of), fmt.Sprintf("%s in %s at level %s, seed %d: %s",
+	s.entry(verdict, fmt.Sprintf("%d of %d killed", killed, of), fmt.Sprintf("%s in %s at level %s, seed %d: %s",
 		count(len(m.Faults), "fault"), took(m.Took), m.Level, m.Seed, v.stateTally()))
-	entry("", "Scenarios", fmt.Sprintf("%d of %d convict something", len(m.Scenarios)-len(idle), len(m.Scenarios)))
+	s.entry("", "Scenarios", fmt.Sprintf("%d of %d convict something", len(m.Scenarios)-len(idle), len(m.Scenarios)))
 	if len(m.Pairs) > 0 {
-		entry("", "Pairs", fmt.Sprintf("%d tried, %d mask", len(m.Pairs), len(masking)))
+		s.entry("", "Pairs", fmt.Sprintf("%d tried, %d mask", len(m.Pairs), len(masking)))
 	}
-	for i, f := range files {
-		entry("", map[bool]string{true: "Matrix"}[i == 0], f)
-	}
-	entry("", "Exit", fmt.Sprintf("%d, %s", code, meaning))
-	_, err := w.Write(b.Bytes())
+	s.files("Matrix", files)
+	s.entry("", "Exit", fmt.Sprintf("%d, %s", code, meaning))
+	_, err := w.Write(s.Bytes())
 	return err
 }

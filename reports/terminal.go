@@ -201,141 +201,180 @@ func Closing(w io.Writer, r *farmspec.Report, t Terminal, files ...string) error
 }
 
 func closing(w io.Writer, v *view, t Terminal, files []string) error {
-	var b bytes.Buffer
-	if t.TTY {
-		b.WriteString("\r\x1b[K") // what a run that was broken off may have left
-	}
-	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	columns := max(t.columns(), 80) // narrower tables would say less than wrapped ones
-
-	// cell is a verdict of fixed width, painted after it is padded.
-	cell := func(verdict farmspec.Verdict, s string, width int) string {
-		return t.paint(verdict, s+strings.Repeat(" ", max(width-utf8.RuneCountInString(s), 0)))
-	}
-
-	if rows := v.claimRows(); len(rows) > 0 {
-		const column = 19 // "34 unobservable BGW", the widest
-		title := columns - 3*(column+2)
-		p("")
-		p("%s", t.bold(fmt.Sprintf("%-*s  %-*s  %-*s  %s", title, "The 34 claims", column, "method", column, "system", "product")))
-		for _, row := range rows {
-			name := []rune(clip(row.name, title))
-			line := string(name) + strings.Repeat(" ", title-len(name))
-			for i, c := range row.cells {
-				switch {
-				case c != nil:
-					line += "  " + cell(c.Verdict, fmt.Sprintf("%2d %-12s %s", c.Claim, word(c.Verdict), passed(c.Levels)), column)
-				case forms[i] == farmspec.SystemForm:
-					line += "  " + fmt.Sprintf("%-*s", column, "   in 13")
-				}
-			}
-			p("%s", strings.TrimRight(line, " "))
-		}
-		for _, l := range wrap("B, G, W: a pass was seen in the black, grey, white box. A claim counts with those it depends on.", columns) {
-			p("%s", l)
-		}
-	}
-
-	if groups := v.ruleGroups(); len(groups) > 0 {
-		const column = 16
-		p("")
-		p("%s", t.bold("AS Java rules"))
-		for _, g := range groups {
-			const label = 23
-			line, used := fmt.Sprintf("%-*s", label, g.title), label
-			for _, q := range g.rules {
-				short := strings.TrimPrefix(q.ID, "AJ-")
-				s := cell(q.Verdict, fmt.Sprintf("%s %s", short, word(q.Verdict)), column-2) + "  "
-				if used+column > columns {
-					p("%s", strings.TrimRight(line, " "))
-					line, used = strings.Repeat(" ", label), label
-				}
-				line += s
-				used += max(column, utf8.RuneCountInString(short+word(q.Verdict))+3)
-			}
-			p("%s", strings.TrimRight(line, " "))
-		}
-	}
-
-	troubles := v.troubles()
-	if len(troubles) > 0 {
-		p("")
-		p("%s", t.bold("Not passed"))
-	}
-	const shown = 20
-	for i, x := range troubles {
-		if i == shown {
-			p("and %d more; the report has them all", len(troubles)-shown)
-			break
-		}
-		p("%s %s", t.paint(x.Verdict, fmt.Sprintf("%-12s", word(x.Verdict))), oneLine(x.Name))
-		for _, l := range wrap(fmt.Sprintf("%s on %s: %s", oneLine(x.Scenario), oneLine(x.Target), oneLine(cmp.Or(x.Reason, "no reason given"))), columns-13) {
-			p("%13s%s", "", l)
-		}
-		p("%13srepeat: %s", "", oneLine(x.Repeat))
-	}
-	if groups := v.notRun(); len(groups) > 0 {
-		p("")
-		p("%s", t.bold("Not run, and so not passed"))
-		for i, g := range groups {
-			if i == shown {
-				p("and %d more reasons", len(groups)-shown)
-				break
-			}
-			for j, l := range wrap(fmt.Sprintf("%s: %s", count(len(g.cases), "case"), oneLine(cmp.Or(g.reason, "no reason given"))), columns-13) {
-				head := ""
-				if j == 0 {
-					head = word(g.verdict)
-				}
-				p("%s %s", cell(g.verdict, head, 12), l)
-			}
-		}
-	}
-
-	p("")
+	s := newSheet(t)
+	s.claims(v)
+	s.rules(v)
+	s.troubles(v)
+	s.notRun(v)
+	s.p("")
 	if !v.Run.Complete {
-		for _, l := range wrap("Incomplete run: "+oneLine(cmp.Or(v.Run.Why, "it ended early")), columns) {
-			p("%s", t.bold(l))
+		for _, l := range wrap("Incomplete run: "+oneLine(cmp.Or(v.Run.Why, "it ended early")), s.columns) {
+			s.p("%s", t.bold(l))
 		}
 	}
 	for _, left := range v.Left {
-		for _, l := range wrap("Not undone, mend it before the next run: "+oneLine(left), columns) {
-			p("%s", l)
-		}
+		s.beside("", "", "Not undone, mend it before the next run: "+oneLine(left))
 	}
-	for _, l := range wrap(fmt.Sprintf("%s in %s: %s", count(len(v.Results), "case"), took(v.Run.Took), v.caseTally()), columns) {
-		p("%s", l)
-	}
+	s.beside("", "", fmt.Sprintf("%s in %s: %s", count(len(v.Results), "case"), took(v.Run.Took), v.caseTally()))
 	for _, two := range []struct {
 		name, why string
 		verdict   farmspec.Verdict
 	}{
 		{"Claim-conformant", v.claimSentence(), v.ClaimConformant}, {"Hardened", v.hardenedSentence(), v.Hardened},
 	} {
-		for i, l := range wrap(two.why, columns-31) {
-			if i == 0 {
-				p("%s %s %s", t.bold(fmt.Sprintf("%-17s", two.name)), cell(two.verdict, strings.ToUpper(word(two.verdict)), 12), l)
-			} else {
-				p("%31s%s", "", l)
+		s.beside(t.bold(fmt.Sprintf("%-17s", two.name))+" "+s.cell(two.verdict, strings.ToUpper(word(two.verdict)), 12)+" ", strings.Repeat(" ", 31), two.why)
+	}
+	s.files("Report", files)
+	s.entry("", "Exit", fmt.Sprintf("%d, %s", v.Exit, exitMeaning(v.Exit)))
+	_, err := w.Write(s.Bytes())
+	return err
+}
+
+// sheet is a text for a terminal.
+type sheet struct {
+	bytes.Buffer
+	t       Terminal
+	columns int
+}
+
+func newSheet(t Terminal) *sheet {
+	s := &sheet{t: t, columns: max(t.columns(), 80)} // narrower tables would say less than wrapped ones
+	if t.TTY {
+		s.WriteString("\r\x1b[K") // what a run that was broken off may have left
+	}
+	return s
+}
+
+// p adds a line.
+func (s *sheet) p(format string, args ...any) {
+	s.WriteString(strings.TrimRight(fmt.Sprintf(format, args...), " ") + "\n")
+}
+
+// title begins a section.
+func (s *sheet) title(text string) {
+	s.p("")
+	s.p("%s", s.t.bold(text))
+}
+
+// cell is a verdict of fixed width, painted after it is padded.
+func (s *sheet) cell(v farmspec.Verdict, text string, width int) string {
+	return s.t.paint(v, text+strings.Repeat(" ", max(width-utf8.RuneCountInString(text), 0)))
+}
+
+// beside wraps a text beside what stands before its first line, and before the
+// rest of them: blanks, as wide as that is.
+func (s *sheet) beside(first, rest, text string) {
+	for i, l := range wrap(text, s.columns-len(rest)) {
+		if i > 0 {
+			first = rest
+		}
+		s.p("%s%s", first, l)
+	}
+}
+
+// sheetHead is the width of the labels of entries.
+const sheetHead = 18
+
+// entry wraps a text beside a label, which a verdict paints.
+func (s *sheet) entry(v farmspec.Verdict, label, text string) {
+	first := clip(label, sheetHead-1)
+	first += strings.Repeat(" ", sheetHead-utf8.RuneCountInString(first))
+	if v != "" && label != "" {
+		first = s.t.paint(v, first)
+	}
+	if text == "" {
+		s.p("%s", first)
+	}
+	s.beside(first, strings.Repeat(" ", sheetHead), text)
+}
+
+// files lists files, whose names are never broken.
+func (s *sheet) files(label string, files []string) {
+	for _, f := range files {
+		s.p("%-*s%s", sheetHead, label, f)
+		label = ""
+	}
+}
+
+func (s *sheet) claims(v *view) {
+	rows := v.claimRows()
+	if len(rows) == 0 {
+		return
+	}
+	const column = 19 // "34 unobservable BGW", the widest
+	title := s.columns - 3*(column+2)
+	s.title(fmt.Sprintf("%-*s  %-*s  %-*s  %s", title, "The 34 claims", column, "method", column, "system", "product"))
+	for _, row := range rows {
+		name := []rune(clip(row.name, title))
+		line := string(name) + strings.Repeat(" ", title-len(name))
+		for i, c := range row.cells {
+			switch {
+			case c != nil:
+				line += "  " + s.cell(c.Verdict, fmt.Sprintf("%2d %-12s %s", c.Claim, word(c.Verdict), passed(c.Levels)), column)
+			case forms[i] == farmspec.SystemForm:
+				line += "  " + fmt.Sprintf("%-*s", column, "   in 13")
 			}
 		}
+		s.p("%s", line)
 	}
-	for i, f := range files {
-		head := ""
-		if i == 0 {
-			head = "Report"
+	s.beside("", "", "B, G, W: a pass was seen in the black, grey, white box. A claim counts with those it depends on.")
+}
+
+func (s *sheet) rules(v *view) {
+	groups := v.ruleGroups()
+	if len(groups) == 0 {
+		return
+	}
+	s.title("AS Java rules")
+	const label, column = 23, 16
+	for _, g := range groups {
+		line, used := fmt.Sprintf("%-*s", label, g.title), label
+		for _, q := range g.rules {
+			short := strings.TrimPrefix(q.ID, "AJ-")
+			if used+column > s.columns {
+				s.p("%s", line)
+				line, used = strings.Repeat(" ", label), label
+			}
+			line += s.cell(q.Verdict, short+" "+word(q.Verdict), column-2) + "  "
+			used += max(column, utf8.RuneCountInString(short+word(q.Verdict))+3)
 		}
-		p("%-17s %s", head, f)
+		s.p("%s", line)
 	}
-	for i, l := range wrap(fmt.Sprintf("%d, %s", v.Exit, exitMeaning(v.Exit)), columns-18) {
-		head := ""
-		if i == 0 {
-			head = "Exit"
+}
+
+const (
+	mostShown = 20
+	indented  = "             " // below the words of a verdict
+)
+
+func (s *sheet) troubles(v *view) {
+	all := v.troubles()
+	if len(all) > 0 {
+		s.title("Not passed")
+	}
+	for i, x := range all {
+		if i == mostShown {
+			s.p("and %d more; the report has them all", len(all)-mostShown)
+			break
 		}
-		p("%-17s %s", head, l)
+		s.p("%s %s", s.t.paint(x.Verdict, fmt.Sprintf("%-12s", word(x.Verdict))), oneLine(x.Name))
+		s.beside(indented, indented, fmt.Sprintf("%s on %s: %s", oneLine(x.Scenario), oneLine(x.Target), oneLine(cmp.Or(x.Reason, "no reason given"))))
+		s.p("%srepeat: %s", indented, oneLine(x.Repeat))
 	}
-	_, err := w.Write(b.Bytes())
-	return err
+}
+
+func (s *sheet) notRun(v *view) {
+	groups := v.notRun()
+	if len(groups) > 0 {
+		s.title("Not run, and so not passed")
+	}
+	for i, g := range groups {
+		if i == mostShown {
+			s.p("and %d more reasons", len(groups)-mostShown)
+			break
+		}
+		s.beside(s.cell(g.verdict, word(g.verdict), 12)+" ", indented, fmt.Sprintf("%s: %s", count(len(g.cases), "case"), oneLine(cmp.Or(g.reason, "no reason given"))))
+	}
 }
 
 // passed names the levels that saw a pass: "BGW", "B", "–".
