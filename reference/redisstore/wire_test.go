@@ -319,6 +319,89 @@ func TestCluster(t *testing.T) {
 	}
 }
 
+// While a slot moves from server to server calls may fail; none is answered
+// wrongly, none that failed has happened, and afterwards all work.
+func TestReshard(t *testing.T) {
+	addresses := newCluster(t, 2, nil)
+	s := mustOpen(t, addresses[0])
+	var nodes []*redis.Client
+	var ids, ports []string
+	for _, a := range addresses {
+		u, _ := url.Parse(a)
+		c := connect(t, a)
+		id, err := c.Do(t.Context(), "cluster", "myid").Text()
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes, ids, ports = append(nodes, c), append(ids, id), append(ports, u.Port())
+	}
+	stop := make(chan struct{})
+	var done sync.WaitGroup
+	var rotations, failures atomic.Int64
+	for n := range byte(4) {
+		sess := created(t, s, n)
+		done.Go(func() {
+			for i := 1; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				next := reference.Token{ID: numbered(10+n, i), Timestamp: 2000}
+				err := s.Replace(t.Context(), sess.Current, next)
+				if err == nil {
+					rotations.Add(1)
+					sess.Current = next
+					continue
+				}
+				failure(t, "Replace while the slot moves", err)
+				failures.Add(1)
+				got, err := s.Load(t.Context(), sess.Ref)
+				for ; err != nil && t.Context().Err() == nil; got, err = s.Load(t.Context(), sess.Ref) {
+					failure(t, "Load while the slot moves", err)
+					failures.Add(1)
+				}
+				if got.Current != sess.Current {
+					t.Errorf("after a Replace that failed the token is another: %v, want %v", got.Current, sess.Current)
+					return
+				}
+			}
+		})
+	}
+	do := func(c *redis.Client, args ...any) {
+		t.Helper()
+		if err := c.Do(t.Context(), args...).Err(); err != nil {
+			t.Error(err)
+		}
+	}
+	slot := int(nodes[0].ClusterKeySlot(t.Context(), "{farmspec}").Val())
+	from := slot / (16384 / 2)
+	for range 3 {
+		to := 1 - from
+		do(nodes[to], "cluster", "setslot", slot, "importing", ids[from])
+		do(nodes[from], "cluster", "setslot", slot, "migrating", ids[to])
+		for _, key := range nodes[from].ClusterGetKeysInSlot(t.Context(), slot, 100).Val() {
+			moved := rotations.Load() + failures.Load()
+			do(nodes[from], "migrate", "127.0.0.1", ports[to], key, 0, 5000)
+			for rotations.Load()+failures.Load() < moved+5 && !t.Failed() {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		do(nodes[to], "cluster", "setslot", slot, "node", ids[to])
+		do(nodes[from], "cluster", "setslot", slot, "node", ids[to])
+		for moved := rotations.Load(); rotations.Load() < moved+20 && !t.Failed(); {
+			time.Sleep(time.Millisecond)
+		}
+		from = to
+	}
+	close(stop)
+	done.Wait()
+	if failures.Load() == 0 {
+		t.Error("no call met the moving slot, so nothing was tried")
+	}
+	t.Logf("%d rotations, %d failures", rotations.Load(), failures.Load())
+}
+
 // startNative starts a server for this test alone, with settings of its own;
 // announced, unless nil, is the port that it names in a cluster.
 func startNative(t testing.TB, announced *dbtest.Proxy, settings ...string) (*native.Server, string) {
