@@ -13,10 +13,10 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/farmspec/farmspec"
+	"github.com/farmspec/farmspec/reference/storetest/native"
 	"github.com/farmspec/farmspec/simfarm/speed"
 )
 
@@ -42,16 +42,10 @@ func (h *host) servers() []speed.Case {
 // host starts servers when they are first needed and stops them at the end.
 type host struct {
 	dir     string
-	started map[string]*server
+	started map[string]interface{ Stop() error }
 	target  *farmspec.Target // of the farm in another process, once it runs
 	wrkRate float64          // pages a second that wrk got last
 	k6Rate  float64          // and k6
-}
-
-type server struct {
-	dir   string
-	cmd   *exec.Cmd
-	input io.Closer // ends the server when closed; nil where a signal does
 }
 
 func newHost() (*host, error) {
@@ -60,27 +54,29 @@ func newHost() (*host, error) {
 		return nil, err
 	}
 	// A server that may not be root's has to reach its own folder in here.
-	return &host{dir: dir, started: make(map[string]*server)}, os.Chmod(dir, 0o711)
+	return &host{dir: dir, started: make(map[string]interface{ Stop() error })}, os.Chmod(dir, 0o711)
 }
 
 // Close stops what was started, and removes its files.
 func (h *host) Close() error {
 	var errs []error
 	for name, s := range h.started {
-		if err := s.stop(); err != nil {
+		if err := s.Stop(); err != nil {
 			errs = append(errs, fmt.Errorf("stop %s: %w", name, err))
 		}
 	}
 	return errors.Join(append(errs, os.RemoveAll(h.dir))...)
 }
 
-// stop asks the server to end, and ends it if it does not.
-func (s *server) stop() error {
-	ask := func() error { return s.cmd.Process.Signal(syscall.SIGINT) }
-	if s.input != nil {
-		ask = s.input.Close
-	}
-	if err := ask(); err != nil {
+// server is a process that ends when its input does.
+type server struct {
+	cmd   *exec.Cmd
+	input io.Closer
+}
+
+// Stop asks the server to end, and ends it if it does not.
+func (s *server) Stop() error {
+	if err := s.input.Close(); err != nil {
 		return err
 	}
 	late := time.AfterFunc(10*time.Second, func() { _ = s.cmd.Process.Kill() })
@@ -93,23 +89,27 @@ func (s *server) stop() error {
 	return err
 }
 
-func (h *host) served(name string, start func(ctx context.Context, dir string) (*server, error),
-	ask func(ctx context.Context, s *server, d time.Duration) (float64, error)) func(context.Context) (speed.Work, error) {
+// served is a case about a server in the folder of its name, which start runs
+// and ask asks at its socket.
+func (h *host) served(name string, start func(ctx context.Context, dir string) (*native.Server, error),
+	ask func(ctx context.Context, dir string, d time.Duration) (float64, error)) func(context.Context) (speed.Work, error) {
 	return func(ctx context.Context) (speed.Work, error) {
-		s := h.started[name]
-		if s == nil {
-			dir := filepath.Join(h.dir, name)
+		dir := filepath.Join(h.dir, name)
+		if h.started[name] == nil {
 			if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 				return speed.Work{}, err
 			}
-			var err error
-			if s, err = start(ctx, dir); err != nil {
+			s, err := start(ctx, dir)
+			if errors.Is(err, native.ErrAbsent) {
+				err = fmt.Errorf("%w: %w", speed.ErrAbsent, err)
+			}
+			if err != nil {
 				return speed.Work{}, err
 			}
 			h.started[name] = s
 		}
 		return speed.Work{Measure: func(ctx context.Context, d time.Duration) (speed.Round, error) {
-			rate, err := ask(ctx, s, d)
+			rate, err := ask(ctx, dir, d)
 			if err == nil && rate <= 0 {
 				err = fmt.Errorf("%s did nothing", name)
 			}
@@ -137,23 +137,6 @@ func output(cmd *exec.Cmd) (string, error) {
 	return said.String(), nil
 }
 
-// await asks until the answer is yes, for ten seconds.
-func await(ctx context.Context, what string, ready func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	for {
-		err := ready()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w", what, err)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-}
-
 const postgresSchema = `CREATE TABLE sessions (ref int PRIMARY KEY, current_id uuid NOT NULL UNIQUE, previous_id uuid);
 CREATE TABLE tokens (id uuid PRIMARY KEY, ref int NOT NULL);
 INSERT INTO sessions SELECT n, gen_random_uuid() FROM generate_series(0, 31) AS n;`
@@ -164,55 +147,31 @@ WITH r AS (UPDATE sessions SET previous_id = current_id, current_id = gen_random
 INSERT INTO tokens SELECT current_id, ref FROM r;
 `
 
-// startPostgres makes a cluster that listens at a socket in its folder, with
-// every setting that matters for durability as it comes.
-func startPostgres(ctx context.Context, dir string) (*server, error) {
-	if _, err := find("pgbench"); err != nil {
-		return nil, err
+func startPostgres(ctx context.Context, dir string) (*native.Server, error) {
+	for _, program := range []string{"pgbench", "psql"} {
+		if _, err := find(program); err != nil {
+			return nil, err
+		}
 	}
-	program, err := find("postgres")
+	s, err := native.Postgres(ctx, native.Options{Dir: dir})
 	if err != nil {
 		return nil, err
 	}
-	if program, err = filepath.EvalSymlinks(program); err != nil { // initdb is beside it
-		return nil, err
+	if err = os.WriteFile(filepath.Join(dir, "rotate.sql"), []byte(postgresScript), 0o644); err == nil {
+		_, err = output(exec.CommandContext(ctx, "psql", "-h", dir, "-U", native.User, "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-c", postgresSchema))
 	}
-	as, err := notRoot("postgres", dir)
 	if err != nil {
-		return nil, err
-	}
-	command := func(name string, args ...string) *exec.Cmd {
-		cmd := exec.Command(name, args...)
-		cmd.Dir, cmd.SysProcAttr = dir, as
-		return cmd
-	}
-	data := filepath.Join(dir, "data")
-	if _, err := output(command(filepath.Join(filepath.Dir(program), "initdb"), "--pgdata", data, "--username", "bench", "--auth", "trust")); err != nil {
-		return nil, err
-	}
-	s := &server{dir: dir, cmd: command(program, "-D", data, "-k", dir, "-c", "listen_addresses=")}
-	if err := s.cmd.Start(); err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "rotate.sql"), []byte(postgresScript), 0o644); err != nil {
-		return nil, errors.Join(err, s.stop())
-	}
-	psql := filepath.Join(filepath.Dir(program), "psql")
-	if err := await(ctx, "postgres", func() error {
-		_, err := output(exec.CommandContext(ctx, psql, "-h", dir, "-U", "bench", "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-c", postgresSchema))
-		return err
-	}); err != nil {
-		return nil, errors.Join(err, s.stop())
+		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
 }
 
 var tps = regexp.MustCompile(`tps = ([0-9.]+)`)
 
-func askPostgres(ctx context.Context, s *server, d time.Duration) (float64, error) {
+func askPostgres(ctx context.Context, dir string, d time.Duration) (float64, error) {
 	seconds := max(1, int(d.Round(time.Second).Seconds()))
-	said, err := output(exec.CommandContext(ctx, "pgbench", "-h", s.dir, "-U", "bench", "-n", "-M", "prepared", "-c", "32", "-j", "2",
-		"-T", strconv.Itoa(seconds), "-f", filepath.Join(s.dir, "rotate.sql"), "postgres"))
+	said, err := output(exec.CommandContext(ctx, "pgbench", "-h", dir, "-U", native.User, "-n", "-M", "prepared", "-c", "32", "-j", "2",
+		"-T", strconv.Itoa(seconds), "-f", filepath.Join(dir, "rotate.sql"), "postgres"))
 	if err != nil {
 		return 0, err
 	}
@@ -223,27 +182,12 @@ func askPostgres(ctx context.Context, s *server, d time.Duration) (float64, erro
 	return strconv.ParseFloat(found[1], 64)
 }
 
-func startRedis(options ...string) func(context.Context, string) (*server, error) {
-	return func(ctx context.Context, dir string) (*server, error) {
-		program, err := find("redis-server")
-		if err != nil {
-			return nil, err
-		}
+func startRedis(settings ...string) func(context.Context, string) (*native.Server, error) {
+	return func(ctx context.Context, dir string) (*native.Server, error) {
 		if _, err := find("redis-benchmark"); err != nil {
 			return nil, err
 		}
-		s := &server{dir: dir, cmd: exec.Command(program, append([]string{"--port", "0", "--unixsocket", filepath.Join(dir, "redis.sock"), "--dir", dir, "--save", ""}, options...)...)}
-		if err := s.cmd.Start(); err != nil {
-			return nil, err
-		}
-		err = await(ctx, "redis", func() error {
-			_, err := os.Stat(filepath.Join(dir, "redis.sock"))
-			return err
-		})
-		if err != nil {
-			return nil, errors.Join(err, s.stop())
-		}
-		return s, nil
+		return native.Redis(ctx, native.Options{Dir: dir, Settings: settings})
 	}
 }
 
@@ -254,10 +198,10 @@ redis.call('HSET', KEYS[1], 'id', ARGV[1], 'previous', old or '')
 redis.call('SET', 'token:' .. ARGV[1], KEYS[1])
 return old`
 
-func askRedis(ctx context.Context, s *server, d time.Duration) (float64, error) {
+func askRedis(ctx context.Context, dir string, d time.Duration) (float64, error) {
 	// As many as take about that long on a machine that does 50,000 a second.
 	n := max(1000, int(50_000*d.Seconds()))
-	said, err := output(exec.CommandContext(ctx, "redis-benchmark", "-s", filepath.Join(s.dir, "redis.sock"), "-c", "32", "-n", strconv.Itoa(n), "-r", "1000000", "--csv",
+	said, err := output(exec.CommandContext(ctx, "redis-benchmark", "-s", filepath.Join(dir, "redis.sock"), "-c", "32", "-n", strconv.Itoa(n), "-r", "1000000", "--csv",
 		"EVAL", redisScript, "1", "session:__rand_int__", "__rand_int__"))
 	if err != nil {
 		return 0, err
