@@ -746,7 +746,7 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 		}
 	}
 	// The last instructions of a connection's goroutine run after it is closed.
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for goroutines() != before && time.Now().Before(deadline) {
 		runtime.Gosched()
 	}

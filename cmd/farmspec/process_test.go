@@ -33,7 +33,7 @@ func stoppable(t *testing.T, behind string) (address, control string) {
 		go func(s *http.Server) { _ = s.Serve(l) }(running)
 		return l.Addr().String(), nil
 	}
-	at, err := start("127.0.0.1:0")
+	at, err := start(strings.TrimPrefix(unused(t), "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}

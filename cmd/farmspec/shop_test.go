@@ -8,6 +8,7 @@ import (
 	"html"
 	"io"
 	"log"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -294,13 +295,18 @@ hooks:
 	return path
 }
 
-// unused is a loopback address at which nothing listens.
+// unused is a loopback address at which nothing listens. Its port is below those
+// that systems draw for connections, and so stays free.
 func unused(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	for range 100 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+mathrand.IntN(2_000))); err == nil {
+			defer func() { _ = l.Close() }()
+			return "http://" + l.Addr().String()
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return "http://" + l.Addr().String()
+	t.Fatal(err)
+	return ""
 }
