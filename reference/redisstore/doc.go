@@ -48,6 +48,20 @@
 // refuses one that is in force then. With noeviction a full server refuses
 // new tokens, and users can still log out.
 //
+// # Cost
+//
+// A spent ID takes about 100 bytes of the server's memory until it is pruned.
+// Prune reads every session and every ID, 256 at a time.
+//
+// BenchmarkReplace compares Replace with the least script that compares and
+// swaps a string. Redis 7.0 on two busy cores of an AMD EPYC spent 13 to 21 µs
+// of CPU for each Replace and 9 to 15 µs for each of those, the client about
+// the same; of the server's, 3.4 µs and 2.2 µs are the scripts, and the rest is
+// reading and writing one packet a call. Clients that send several calls in a
+// packet would spare most of it. In several parts a Replace costs both about
+// 2.5 times as much. More connections than the default (ten for each core) made
+// nothing faster.
+//
 // # Failures
 //
 // Every call ends within the time-outs of the address, by default some

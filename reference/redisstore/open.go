@@ -368,9 +368,12 @@ func (v server) String() string {
 
 // explain adds the cure where it is known.
 func explain(err error) error {
+	_, moved := redis.IsMovedError(err)
 	switch {
 	case redis.IsAuthError(err):
 		return fmt.Errorf("%w (the address takes redis://USER:PASSWORD@HOST:PORT)", err)
+	case moved:
+		return errors.New("the server belongs to a cluster, which its user may not ask: let it use INFO")
 	case redis.IsLoadingError(err):
 		return fmt.Errorf("%w (try again when it has)", err)
 	}

@@ -2,11 +2,15 @@ package redisstore_test
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
+	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -296,6 +300,36 @@ func TestUnixSocket(t *testing.T) {
 	server, _ := startNative(t, nil)
 	s := mustOpen(t, "unix://"+server.Dir+"/redis.sock?prefix=socket")
 	created(t, s, 1)
+}
+
+// By rediss:// nobody is talked to whose certificate is not trusted.
+func TestTLS(t *testing.T) {
+	known := httptest.NewTLSServer(nil) // for the certificate it brings
+	t.Cleanup(known.Close)
+	pair := known.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "farmspec-redis-") // which the server's user can reach
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	certificate, secret := filepath.Join(dir, "certificate"), filepath.Join(dir, "key")
+	if err := errors.Join(os.Chmod(dir, 0o755),
+		os.WriteFile(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}), 0o644),
+		os.WriteFile(secret, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	port := freePort(t)
+	startNative(t, nil, "--tls-port", strconv.Itoa(port), "--tls-cert-file", certificate, "--tls-key-file", secret,
+		"--tls-ca-cert-file", certificate, "--tls-auth-clients", "no")
+	address := fmt.Sprintf("rediss://127.0.0.1:%d/0", port)
+	if _, err := redisstore.Open(t.Context(), address); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("Open by a certificate that nobody vouches for = %v, want it refused", err)
+	}
+	created(t, mustOpen(t, address+"?skip_verify=true"), 1)
 }
 
 // The contract on three servers that share the slots, and what a store in
