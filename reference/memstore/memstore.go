@@ -21,9 +21,10 @@ import (
 // concurrent use: each session has a lock of its own, and the indices are
 // split by ID, so that callers of different sessions seldom meet.
 type Store struct {
-	tokens index // every session ID, current or spent
-	refs   index
-	users  userIndex
+	sessions roster
+	tokens   *index // every session ID, current or spent
+	refs     *index
+	users    userIndex
 
 	disabled sync.Map // user name to struct{}
 }
@@ -36,18 +37,16 @@ var (
 // Open returns an empty store.
 func Open() *Store {
 	s := new(Store)
-	for i := range s.tokens {
-		s.tokens[i].m = make(map[reference.ID]slot)
-		s.refs[i].m = make(map[reference.ID]slot)
-	}
+	s.tokens, s.refs = newIndex(&s.sessions), newIndex(&s.sessions)
 	s.users.m = make(map[string]map[*entry]struct{})
 	return s
 }
 
 // entry is one session. Locks are taken in the order entry, index.
 type entry struct {
-	mu sync.Mutex
-	s  reference.SecuritySession // HTTP sorted by application
+	number uint32 // by the roster
+	mu     sync.Mutex
+	s      reference.SecuritySession // HTTP sorted by application
 	// gone is set, with mu held, when the session is forgotten; what the
 	// indices still hold of it is rubbish from then on.
 	gone atomic.Bool
@@ -59,12 +58,16 @@ func (s *Store) Create(_ context.Context, sess reference.SecuritySession) error 
 	e.s.HTTP = nil
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !s.refs.claim(sess.Ref, slot{e, math.MaxInt64}) {
+	s.sessions.add(e)
+	if !s.refs.claim(sess.Ref, e, math.MaxInt64) {
+		e.gone.Store(true)
+		s.sessions.remove(e)
 		return errors.New("create session: the reference is taken")
 	}
-	if !s.tokens.claim(sess.Current.ID, slot{e, sess.Current.Timestamp}) {
+	if !s.tokens.claim(sess.Current.ID, e, sess.Current.Timestamp) {
 		e.gone.Store(true)
 		s.refs.drop(sess.Ref, e)
+		s.sessions.remove(e)
 		return errors.New("create session: the session ID is taken")
 	}
 	s.users.add(sess.User, e)
@@ -96,7 +99,7 @@ func (s *Store) Replace(_ context.Context, old, next reference.Token) error {
 	case !old.SameAs(e.s.Current):
 		return reference.ErrMismatch
 	}
-	if !s.tokens.claim(next.ID, slot{e, next.Timestamp}) {
+	if !s.tokens.claim(next.ID, e, next.Timestamp) {
 		return errors.New("replace token: the new session ID is taken")
 	}
 	e.s.Previous, e.s.Current = old, next
@@ -175,7 +178,7 @@ func (s *Store) EndHTTP(_ context.Context, ref reference.ID, application string,
 func (s *Store) List(_ context.Context, user string) ([]reference.SecuritySession, error) {
 	var entries []*entry
 	if user == "" {
-		entries = s.refs.entries()
+		entries = s.sessions.all()
 	} else {
 		entries = s.users.entries(user)
 	}
@@ -210,17 +213,23 @@ func (s *Store) Disabled(_ context.Context, user string) (bool, error) {
 // Prune implements reference.Store.
 func (s *Store) Prune(_ context.Context, before int64) (int, error) {
 	n := 0
-	for _, e := range s.refs.entries() {
+	var gone []*entry
+	for _, e := range s.sessions.all() {
 		if !e.lock() {
+			gone = append(gone, e)
 			continue
 		}
 		if !e.s.Open() && e.s.ClosedAt < before {
 			s.forget(e)
+			gone = append(gone, e)
 			n++
 		}
 		e.mu.Unlock()
 	}
 	s.tokens.prune(before)
+	for _, e := range gone {
+		s.sessions.remove(e)
+	}
 	return n, nil
 }
 
@@ -234,7 +243,7 @@ func (s *Store) SetCurrent(_ context.Context, ref reference.ID, t reference.Toke
 	if s.tokens.find(t.ID) == e {
 		s.tokens.drop(t.ID, e)
 	}
-	if !s.tokens.claim(t.ID, slot{e, t.Timestamp}) {
+	if !s.tokens.claim(t.ID, e, t.Timestamp) {
 		return errors.New("set stored token: the session ID is another session's")
 	}
 	e.s.Current = t
@@ -254,7 +263,13 @@ func (s *Store) Remove(_ context.Context, ref reference.ID) error {
 
 // String says how much is stored, and nothing of what.
 func (s *Store) String() string {
-	return fmt.Sprintf("memory, %d sessions", len(s.refs.entries()))
+	n := 0
+	for _, e := range s.sessions.all() {
+		if !e.gone.Load() {
+			n++
+		}
+	}
+	return fmt.Sprintf("memory, %d sessions", n)
 }
 
 // forget takes a locked session out. Its tokens stay in their index, unseen,
@@ -309,85 +324,6 @@ func (e *entry) http(application string) (int, bool) {
 func copyHTTP(h reference.HTTPSession) reference.HTTPSession {
 	h.Attributes = maps.Clone(h.Attributes)
 	return h
-}
-
-// index finds sessions by an ID, split by the ID's first byte.
-type index [256]struct {
-	mu sync.Mutex
-	m  map[reference.ID]slot
-	_  [48]byte // neighbours on cache lines of their own
-}
-
-// slot is where an ID leads; at is its token's timestamp.
-type slot struct {
-	e  *entry
-	at int64
-}
-
-func (x *index) find(id reference.ID) *entry {
-	shard := &x[id[0]]
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	return shard.m[id].e
-}
-
-// claim puts the slot in, unless the ID leads to a living session already.
-func (x *index) claim(id reference.ID, new slot) bool {
-	shard := &x[id[0]]
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	if old, taken := shard.m[id]; taken && !old.e.gone.Load() {
-		return false
-	}
-	shard.m[id] = new
-	return true
-}
-
-// drop takes the ID out, if it still leads to e.
-func (x *index) drop(id reference.ID, e *entry) {
-	shard := &x[id[0]]
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	if shard.m[id].e == e {
-		delete(shard.m, id)
-	}
-}
-
-func (x *index) entries() []*entry {
-	var all []*entry
-	for i := range x {
-		x[i].mu.Lock()
-		for _, s := range x[i].m {
-			all = append(all, s.e)
-		}
-		x[i].mu.Unlock()
-	}
-	return all
-}
-
-// prune drops rubbish, and spent IDs older than the instant.
-func (x *index) prune(before int64) {
-	type candidate struct {
-		id reference.ID
-		e  *entry
-	}
-	for i := range x {
-		var old []candidate
-		x[i].mu.Lock()
-		for id, s := range x[i].m {
-			if s.at < before || s.e.gone.Load() {
-				old = append(old, candidate{id, s.e})
-			}
-		}
-		x[i].mu.Unlock()
-		for _, c := range old {
-			c.e.mu.Lock()
-			if c.e.gone.Load() || c.id != c.e.s.Current.ID && c.id != c.e.s.Previous.ID {
-				x.drop(c.id, c.e)
-			}
-			c.e.mu.Unlock()
-		}
-	}
 }
 
 // userIndex finds sessions by their user.
