@@ -98,12 +98,13 @@ func Postgres(ctx context.Context, o Options) (*Server, error) {
 	s := &Server{Dir: o.Dir, as: as, command: append([]string{program, "-D", data, "-k", o.Dir,
 		"-c", "listen_addresses=" + listen, "-p", strconv.Itoa(cmp.Or(o.Port, 5432))}, o.Settings...)}
 	s.ready = func() error {
-		// The eighth line is what pg_ctl waits for.
-		lines, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
+		// The eighth line is what pg_ctl waits for; the first is the process, maybe
+		// one that was killed.
+		text, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
 		if err != nil {
 			return err
 		}
-		if status := strings.Split(string(lines), "\n"); len(status) < 8 || strings.TrimSpace(status[7]) != "ready" {
+		if lines := strings.Split(string(text), "\n"); len(lines) < 8 || lines[0] != strconv.Itoa(s.cmd.Process.Pid) || strings.TrimSpace(lines[7]) != "ready" {
 			return errors.New("not ready")
 		}
 		return nil
