@@ -2,7 +2,6 @@ package redisstore_test
 
 import (
 	"fmt"
-	"net/url"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -19,12 +18,11 @@ import (
 // swaps a string by the same client. Both processes' CPU is reported besides
 // the time, which on a busy machine is mostly others'.
 func BenchmarkReplace(b *testing.B) {
-	for _, setup := range []struct{ name, query string }{{"one part", ""}, {"seven parts", "&parts=7"}, {"least script", ""}} {
+	for _, setup := range []struct{ name, query string }{{"one part", ""}, {"a connection each", "?pool_size=256"}, {"seven parts", "?parts=7"}, {"least script", ""}} {
 		for _, callers := range []int{1, 32, 256} {
 			b.Run(fmt.Sprintf("%s/%d callers", setup.name, callers), func(b *testing.B) {
 				_, address := startNative(b, nil)
-				address += "?pool_size=" + strconv.Itoa(callers) + setup.query
-				s, raw := mustOpen(b, address), connect(b, address)
+				s, raw := mustOpen(b, address+setup.query), connect(b, address)
 				call := func(caller int) func(i int) error {
 					sess := created(b, s, byte(caller))
 					return func(i int) error {
@@ -37,14 +35,13 @@ func BenchmarkReplace(b *testing.B) {
 				}
 				if setup.name == "least script" {
 					least := redis.NewScript(`if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) return 1 end return 0`)
-					pool := pooled(b, address, callers)
 					call = func(caller int) func(i int) error {
 						key := fmt.Sprint("least-", caller)
 						if err := raw.Set(b.Context(), key, "0", 0).Err(); err != nil {
 							b.Fatal(err)
 						}
 						return func(i int) error {
-							return least.Run(b.Context(), pool, []string{key}, i, i+1).Err()
+							return least.Run(b.Context(), raw, []string{key}, i, i+1).Err()
 						}
 					}
 				}
@@ -73,17 +70,6 @@ func BenchmarkReplace(b *testing.B) {
 			})
 		}
 	}
-}
-
-func pooled(b *testing.B, address string, n int) *redis.Client {
-	b.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		b.Fatal(err)
-	}
-	c := redis.NewClient(&redis.Options{Addr: u.Host, PoolSize: n})
-	b.Cleanup(func() { _ = c.Close() })
-	return c
 }
 
 func serverCPU(b *testing.B, c *redis.Client) time.Duration {
