@@ -168,7 +168,7 @@ Exit 0 if the bundle is what it says, whatever verdict it holds; 1 if it is not;
 			}
 			out := c.OutOrStdout()
 			fmt.Fprintf(out, "%s verifies: signed by key %016X\n", args[0], key.ID())
-			fmt.Fprintf(out, "%-17s %d of %d scenarios on %d targets, every one with a result\n", "Plan", len(planned(m)), len(m.Scenarios), len(m.Targets))
+			fmt.Fprintf(out, "%-17s %d of %d scenarios on %s, every one with a result\n", "Plan", len(planned(m)), len(m.Scenarios), counted(len(m.Targets), "target"))
 			fmt.Fprintf(out, "%-17s %s by farmspec %s, seed %d, features %.16s…\n", "Run", m.Started.UTC().Format("2006-01-02 15:04:05 UTC"), m.Tool.Version, m.Seed, m.Tool.Features)
 			fmt.Fprintf(out, "%-17s %s, exit %d\n", "Verdict", m.Verdict, m.Exit)
 			fmt.Fprintf(out, "%-17s %s\n%-17s %s\n", "Claim-conformant", m.ClaimConformant, "Hardened", m.Hardened)
