@@ -137,7 +137,7 @@ func (l *loop) happened(events []syscall.EpollEvent) {
 	// or the end, makes a connection useless.
 	for _, e := range events {
 		if x := l.lineAt(e.Fd); x != nil && x.f == nil && e.Events != syscall.EPOLLOUT {
-			_ = x.ended
+			x.ended = true
 		}
 	}
 	for _, e := range events {

@@ -46,10 +46,11 @@ func (p *pages) carry(_ context.Context, _ time.Time, w *fastWire, a *response) 
 	return err
 }
 
-// viewer makes page views of a browser that is signed in, without a network.
-func viewer(t testing.TB) (view func(n uint64)) {
+// signedIn is a stage whose browsers are signed in at the address, by a farm
+// that is not asked.
+func signedIn(t testing.TB, address string, browsers int) *stage {
 	t.Helper()
-	target := &farmspec.Target{Name: "pages", Members: []farmspec.Member{{Name: "server-1", URL: "http://server-1.farm.localhost:8081"}},
+	target := &farmspec.Target{Name: "pages", Members: []farmspec.Member{{Name: "server-1", URL: "http://" + address}},
 		Carrier: farmspec.Carrier{Kind: "cookie", Name: "__Secure-farm"}, Login: farmspec.LoginRecipe{Path: "/login"}, Rotation: farmspec.Strict,
 		Pages:    []farmspec.Page{{Member: "server-1", Path: "/server-1/welcome.html", Marker: pageMarker, Echo: true}},
 		UserEcho: "Signed in as {user}", Hooks: farmspec.Hooks{Accounts: nobody{}}}
@@ -57,19 +58,28 @@ func viewer(t testing.TB) (view func(n uint64)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := newLoad(Options{Target: target, Engine: Fast{}, Pace: pace, Browsers: 1, Duration: time.Second, Probe: -1, MaxHistory: 1 << 30})
+	l, err := newLoad(Options{Target: target, Engine: Fast{}, Pace: pace, Browsers: browsers, Duration: time.Second, Probe: -1, MaxHistory: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.wire.(*fastWire).slow = newPages()
-	b := l.browsers[0]
-	b.user.Name, b.in, b.token, b.session = "user-1", true, 1, l.history.newSession()
+	for _, b := range l.browsers {
+		b.user.Name, b.in, b.token, b.session = "user-1", true, 1, l.history.newSession()
+		l.free <- b
+	}
 	s := &stage{load: l, t: newTally(0, time.Second, l.members, nil), lend: t.Context(), views: t.Context()}
 	s.t.started = time.Now()
+	return s
+}
+
+// viewer makes page views one after the other, without a network.
+func viewer(t testing.TB) (view func(n uint64)) {
+	t.Helper()
+	s := signedIn(t, "server-1.farm.localhost:8081", 1)
+	s.wire.(*fastWire).slow = newPages()
 	return func(n uint64) {
-		j := job{Arrival: Arrival{N: n}, action: View, dice: newDice(1, n), b: b}
-		s.carryOut(s.views, &j)
-		if <-l.free; !b.in || l.counts[0].Load() != n+1 {
+		j := s.job(Arrival{N: n})
+		j.action, j.b = View, <-s.free
+		if s.carryOut(s.views, &j); s.counts[0].Load() != n+1 {
 			t.Fatalf("page view %d was not served", n)
 		}
 		if n%1000 == 999 {
@@ -81,15 +91,3 @@ func viewer(t testing.TB) (view func(n uint64)) {
 type nobody struct{}
 
 func (nobody) New(context.Context, string) (farmspec.User, error) { return farmspec.User{}, nil }
-
-// What a page view costs beside the network.
-func BenchmarkView(b *testing.B) {
-	view := viewer(b)
-	b.ReportAllocs()
-	n, before := uint64(0), cpuTime()
-	for b.Loop() {
-		view(n)
-		n++
-	}
-	b.ReportMetric(float64(cpuTime()-before)/float64(n), "cpu-ns/op")
-}
