@@ -52,16 +52,17 @@ func (x *index) find(id reference.ID) (e *entry) {
 // unless it leads to a living session already.
 func (x *index) claim(id reference.ID, e *entry, at int64) bool {
 	s, hash := x.locate(&id)
-	defer s.mu.Unlock()
+	claimed := true
 	switch r, place := s.find(hash, &id); {
 	case r == nil:
 		s.add(record{id, at, e.number, hash}, place)
 	case x.sessions.at(r.session).gone.Load():
 		r.at, r.session = at, e.number
 	default:
-		return false
+		claimed = false
 	}
-	return true
+	s.mu.Unlock()
+	return claimed
 }
 
 // drop takes the ID out, if it still leads to e.

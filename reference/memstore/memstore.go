@@ -293,16 +293,18 @@ func (e *entry) lock() bool {
 	return true
 }
 
-func (e *entry) copy() (reference.SecuritySession, error) {
+func (e *entry) copy() (sess reference.SecuritySession, err error) {
 	if !e.lock() {
-		return reference.SecuritySession{}, reference.ErrUnknown
+		return sess, reference.ErrUnknown
 	}
-	defer e.mu.Unlock()
-	sess := e.s
-	sess.HTTP = nil
-	for _, h := range e.s.HTTP {
-		sess.HTTP = append(sess.HTTP, copyHTTP(h))
+	sess = e.s
+	if len(e.s.HTTP) > 0 {
+		sess.HTTP = slices.Clone(sess.HTTP)
+		for i := range sess.HTTP {
+			sess.HTTP[i] = copyHTTP(sess.HTTP[i])
+		}
 	}
+	e.mu.Unlock()
 	return sess, nil
 }
 
