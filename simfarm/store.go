@@ -3,6 +3,7 @@ package simfarm
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -79,6 +80,32 @@ func OpenStore(ctx context.Context, name string) (reference.Store, error) {
 	return d.open(ctx)
 }
 
+// CheckDatabase refuses what is no name of a database. It opens nothing.
+func CheckDatabase(name string) error {
+	_, err := Options{Database: name}.opener()
+	return err
+}
+
+// OpenApart opens a store of that name which shares nothing with others, as
+// Options.Apart has it. The function closes it and takes it away.
+func OpenApart(ctx context.Context, name string) (reference.Store, func() error, error) {
+	d, err := Options{Database: name, Apart: true}.opener()
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := d.open(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, func() error {
+		err := closeStore(s)
+		if d.remove != nil {
+			err = errors.Join(err, d.remove(context.WithoutCancel(ctx)))
+		}
+		return err
+	}, nil
+}
+
 // opener is how a farm gets its session database.
 type opener struct {
 	open func(context.Context) (reference.Store, error)
@@ -131,7 +158,7 @@ func suggestStore(given string) string {
 	return all
 }
 
-var credentials = regexp.MustCompile(`://[^\s@]*@|\bpassword=[^\s&]*`)
+var credentials = regexp.MustCompile(`://\S*@|\bpassword=[^\s&]*`)
 
 // Redacted takes user names and passwords out of the addresses in a text.
 func Redacted(text string) string {

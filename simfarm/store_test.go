@@ -61,6 +61,21 @@ func TestApartOnOneServer(t *testing.T) {
 	}
 }
 
+func TestRedacted(t *testing.T) {
+	for _, tc := range []struct{ text, want, why string }{
+		{"farmspec run --store redis://:p@127.0.0.1:6379/0 --seed 1", "farmspec run --store redis://...@127.0.0.1:6379/0 --seed 1", "a password alone"},
+		{"postgres://ada:p%40x@db/farm?sslmode=disable", "postgres://...@db/farm?sslmode=disable", "user and password"},
+		{"redis://ada:p@x@127.0.0.1/0", "redis://...@127.0.0.1/0", "an @ that should have been %40"},
+		{"postgres://db/farm?password=p&sslmode=disable", "postgres://db/farm?password=...&sslmode=disable", "as a parameter"},
+		{"http://127.0.0.1:8080/a@b", "http://...@b", "too much rather than too little"},
+		{"sqlite:farm.db and memory", "sqlite:farm.db and memory", "nothing to hide"},
+	} {
+		if got := simfarm.Redacted(tc.text); got != tc.want {
+			t.Errorf("Redacted(%q) = %q, want %q (%s)", tc.text, got, tc.want, tc.why)
+		}
+	}
+}
+
 // schemas are those of farms in a PostgreSQL database; none elsewhere.
 func schemas(t *testing.T, address string) map[string]bool {
 	t.Helper()

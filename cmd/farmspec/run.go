@@ -383,6 +383,9 @@ func keptIn(store string, farms []simfarm.Options) ([]simfarm.Options, error) {
 	if strings.HasPrefix(store, "sqlite:") && store != "sqlite::memory:" {
 		return nil, usageError(fmt.Errorf("--store %s is one farm's database, and there are several farms; want %s", store, manyStores))
 	}
+	if err := simfarm.CheckDatabase(store); err != nil {
+		return nil, usageError(err)
+	}
 	farms = slices.Clone(farms)
 	for i := range farms {
 		farms[i].Database, farms[i].Apart = store, true
