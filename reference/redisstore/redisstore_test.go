@@ -28,11 +28,12 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// holds checks the whole contract.
+// holds checks the whole contract, by two stores as two processes have them.
 func holds(t *testing.T, server string, more ...string) {
 	t.Helper()
 	storetest.Check(t, func() (reference.Store, error) {
-		return redisstore.Open(t.Context(), fresh(t, server, more...))
+		address := fresh(t, server, more...)
+		return storetest.TakingTurns(mustOpen(t, address), mustOpen(t, address)), nil
 	})
 	address := fresh(t, server, more...)
 	if err := storetest.TestDurable(func(string) (reference.Store, error) {
@@ -42,38 +43,29 @@ func holds(t *testing.T, server string, more ...string) {
 	}
 }
 
-// Two stores on one address, as two processes have them.
-func TestTwoProcesses(t *testing.T) {
-	for _, parts := range []string{"parts=1", "parts=7"} {
-		t.Run(parts, func(t *testing.T) {
-			address := fresh(t, dbtest.Redis(t), parts)
-			stores := []*redisstore.Store{mustOpen(t, address), mustOpen(t, address)}
-			s := created(t, stores[0], 1)
-			for round := range byte(20) {
-				errs := make([]error, 8)
-				var done sync.WaitGroup
-				for i := range errs {
-					done.Go(func() { errs[i] = stores[i%2].Replace(t.Context(), s.Current, token(round+2, byte(i))) })
-				}
-				done.Wait()
-				won := 0
-				for i, err := range errs {
-					switch {
-					case err == nil:
-						won++
-						s.Current = token(round+2, byte(i))
-					case !errors.Is(err, reference.ErrSpent):
-						t.Errorf("Replace that came second = %v, want ErrSpent", err)
-					}
-				}
-				if won != 1 {
-					t.Fatalf("%d of %d calls through two stores won, want 1 (WF-4.3, WF-11.1)", won, len(errs))
-				}
-				if got, err := stores[round%2].Find(t.Context(), s.Current.ID); err != nil || got.Current != s.Current {
-					t.Fatalf("Find through either store = %v, %v", got.Current, err)
-				}
-			}
-		})
+// The members of a farm start at once, on a server that has nothing yet.
+func TestOpenAtOnce(t *testing.T) {
+	address := fresh(t, dbtest.Redis(t), "parts=3")
+	stores := make([]*redisstore.Store, 6)
+	errs := make([]error, len(stores))
+	var done sync.WaitGroup
+	for i := range stores {
+		done.Go(func() { stores[i], errs[i] = redisstore.Open(t.Context(), address) })
+	}
+	done.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range stores {
+		created(t, s, byte(i))
+	}
+	for _, s := range stores {
+		if list, err := s.List(t.Context(), ""); err != nil || len(list) != len(stores) {
+			t.Errorf("List = %d sessions, %v; want %d", len(list), err, len(stores))
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
