@@ -42,7 +42,7 @@ type Symptom struct {
 // in which they build on each other, and tells of each as it goes. What builds
 // on a line that is ill is left out. It reports whether none is ill.
 //
-// It logs in with up to two accounts and moves what hooks move; nobody else
+// It logs in with up to three accounts and moves what hooks move; nobody else
 // should use the farm meanwhile. No secret is told.
 func Examine(ctx context.Context, t *farmspec.Target, tell func(Symptom)) bool {
 	d := &doctor{healthy: true, tell: tell}
@@ -112,6 +112,7 @@ func (d *doctor) examine(ctx context.Context) {
 	d.rotation(ctx, ada)
 	d.applications(ctx, ada)
 	d.secondUser(ctx)
+	d.lastAccount(ctx)
 	d.slowAndOpen(ctx, ada)
 	d.account(ctx, ada)
 	d.logOutEnds(ctx, ada)
@@ -358,6 +359,9 @@ func (d *doctor) loggedIn(ctx context.Context, name string, m farmspec.Member) *
 		if !byForm(d.target.Login) {
 			mend += ", or login.kind"
 		}
+		if len(d.people) > 1 { // somebody could log in by this recipe
+			mend = "correct the account, or accounts.count, where the pattern makes more names than the farm knows"
+		}
 		what := "is asked to log in again"
 		if len(p.browser.AllCookies()) == 0 {
 			what += " and was given no cookie"
@@ -562,6 +566,26 @@ func (d *doctor) secondUser(ctx context.Context) {
 		if pool, ok := d.target.Hooks.Accounts.(farmspec.AccountPool); ok && pool.Size() < cast(d.target) {
 			d.odd("accounts", fmt.Sprintf("%d let all scenarios run but one, %d that one too", cast(d.target), cast(d.target)+crowd), "there are %d accounts", pool.Size())
 		}
+	}
+}
+
+// lastAccount logs in with the account that is lent last: a pattern makes a
+// hundred names where nothing is said, and a farm may know fewer.
+func (d *doctor) lastAccount(ctx context.Context) {
+	pool, ok := d.target.Hooks.Accounts.(farmspec.AccountPool)
+	if !ok {
+		return
+	}
+	for range pool.Size() - int(d.lent.Load()) - 1 {
+		u, err := pool.New(ctx, "nobody")
+		if err != nil {
+			d.ill("accounts", "add accounts", "get an account: %v", err)
+			return
+		}
+		defer pool.Return(u)
+	}
+	if int64(pool.Size()) > d.lent.Load() {
+		d.loggedIn(ctx, "carol", d.target.Members[0])
 	}
 }
 

@@ -558,7 +558,7 @@ func (w *world) signIn(ctx context.Context, p *person, m farmspec.Member) error 
 	at := w.visit(ctx, p, m, w.home(m))
 	w.check(farmspec.Witness, p.name+" is signed in", at)
 	if at.outcome != farmspec.Accepted {
-		return &failedControl{fmt.Sprintf("%s signed in at %s and is %s", p.name, m.Name, at.describe())}
+		return &failedControl{fmt.Sprintf("%s signed in at %s as %s and is %s", p.name, m.Name, p.user.Name, at.describe())}
 	}
 	return nil
 }

@@ -44,6 +44,10 @@ func TestDoctorFindsWrongLines(t *testing.T) {
 	nobody := unused(t)
 	tls := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(tls.Close)
+	accounts := ""
+	for i := range 5 {
+		accounts += fmt.Sprintf("    - {user: user%d, password: env:SHOP_PASSWORD}\n", i)
+	}
 	other := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(other.Close)
 	s := openShop(t, nil)
@@ -63,6 +67,7 @@ func TestDoctorFindsWrongLines(t *testing.T) {
 		{"user's field", "user: username", "user: usrname", "user: usrname", []string{`no field "usrname"`, "did you mean username?"}},
 		{"password's field", "password: password", "password: secret", "password: secret", []string{`no field "secret"`, "its fields are username, password"}},
 		{"wrong password", "password: env:SHOP_PASSWORD", "password: text:wrong", "password: text:wrong", []string{"user1 logs in at server-1 and is asked to log in again", "correct the password"}},
+		{"more names than users", "  pattern: \"user{n}\"\n  password: env:SHOP_PASSWORD\n", "  list:\n" + accounts + "    - {user: nobody, password: text:wrong}\n", "user: nobody", []string{"nobody logs in at server-1 and is asked to log in again", "accounts.count"}},
 		{"unknown users", `pattern: "user{n}"`, `pattern: "guest{n}"`, "password: env:", []string{"guest1 logs in at server-1 and is asked to log in again"}},
 		{"cookie's name", "name: shop\n", "name: shp\n", "name: shp", []string{`the browser has no cookie "shp"`, "did you mean shop?"}},
 		{"the wrong cookie", "name: shop\ncompanions: [shop-form]", "name: shop-form", "name: shop-form", []string{"a browser with shop-form alone is not served"}},
