@@ -1,5 +1,5 @@
 // Package redisstore is the common session database on Redis 7, alone or a
-// cluster. Every rule of the contract is a Lua script that one server runs
+// cluster. Every decision of the contract is a Lua script that one server runs
 // whole, between all others; the hot call, Replace, is one round trip.
 //
 // # One part or several
