@@ -25,8 +25,8 @@
 // token is current still. Until Prune has come, such an ID is refused as spent
 // where one in one part would be unknown.
 //
-// While a slot moves between servers calls that meet it fail, and have done
-// nothing. List and Prune go page by page: each session is seen or forgotten
+// While a slot moves between servers calls that meet it fail, and have changed
+// no session. List and Prune go page by page: each session is seen or forgotten
 // whole, not all at one instant.
 //
 // # Durability
