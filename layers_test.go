@@ -69,6 +69,7 @@ var testArrows = map[string][]string{
 	"simfarm/mutant":       {"features"},
 	"simfarm/variant":      {"features"},
 	"simfarm/stub":         {"features"},
+	"simfarm/speed":        {"reference/storetest/dbtest"},
 	"reference":            {"reference/memstore", "reference/sqlstore", "reference/model"},
 	"reference/web":        {"reference/memstore"},
 	"reference/memstore":   {"reference/storetest", "reference/model"},

@@ -23,6 +23,7 @@ type benchFlags struct {
 	run    string
 	out    string
 	peers  bool
+	stores []string
 }
 
 func newBench() *cobra.Command {
@@ -42,6 +43,7 @@ libraries and, where it finds them, servers beside it. To install it:
   (cd bench && go build -o "$(go env GOPATH)/bin/` + peersProgram + `" .)`,
 		Example: `  farmspec bench
   farmspec bench --run 'Token|Flow' --time 5s
+  farmspec bench --run Store --store postgres://farm@127.0.0.1:5432/farm
   farmspec bench --time 2m --rounds 12 --out today && benchstat before/bench.txt today/bench.txt`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return f.measure(c) },
@@ -51,6 +53,7 @@ libraries and, where it finds them, servers beside it. To install it:
 	fl.IntVar(&f.rounds, "rounds", 6, "rounds of each case; an interval of 95 % takes six")
 	fl.StringVar(&f.run, "run", "", "regular expression: which cases (default all)")
 	fl.StringVar(&f.out, "out", "", "folder for bench.json and bench.txt (default none)")
+	fl.StringArrayVar(&f.stores, "store", nil, "measure the store in this database server too: postgres://HOST:PORT/DATABASE or redis://HOST:PORT/NUMBER (repeatable)")
 	fl.BoolVar(&f.peers, "peers", false, "measure peers too, with "+peersProgram)
 	return c
 }
@@ -69,10 +72,21 @@ func (f *benchFlags) measure(c *cobra.Command) error {
 		}
 	}
 	if f.peers {
+		if len(f.stores) > 0 {
+			return usageError(errors.New("--store and --peers exclude each other: peers bring servers of their own"))
+		}
 		return f.handOver(c)
 	}
+	cases := speed.Standard()
+	for _, address := range f.stores {
+		more, err := speed.OnServer(address)
+		if err != nil {
+			return usageError(fmt.Errorf("--store: %w", err))
+		}
+		cases = append(cases, more...)
+	}
 	o := speed.Options{Goals: speed.Goals(), Rounds: f.rounds,
-		Cases: slices.DeleteFunc(speed.Standard(), func(c speed.Case) bool { return !pattern.MatchString(c.Name) })}
+		Cases: slices.DeleteFunc(cases, func(c speed.Case) bool { return !pattern.MatchString(c.Name) })}
 	if len(o.Cases) == 0 {
 		return usageError(fmt.Errorf("--run %q matches no case; farmspec bench --time 1s lists all", f.run))
 	}

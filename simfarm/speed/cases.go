@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -15,6 +16,7 @@ import (
 	"github.com/farmspec/farmspec/reference"
 	"github.com/farmspec/farmspec/reference/memstore"
 	"github.com/farmspec/farmspec/reference/sqlstore"
+	"github.com/farmspec/farmspec/simfarm"
 )
 
 // The names of the standard cases that others are compared with.
@@ -46,9 +48,7 @@ func Standard() []Case {
 		{Rotation, rotation},
 	}
 	for _, in := range []string{"memory", "sqlite", "file"} {
-		for _, callers := range []int{1, 32, 256} {
-			all = append(all, Case{fmt.Sprintf("Store/in=%s/callers=%d", in, callers), store(in, callers, false)})
-		}
+		all = append(all, stores(in, in)...)
 	}
 	return append(all,
 		Case{OneByOne, store("file", 32, true)},
@@ -161,7 +161,27 @@ func rotation(ctx context.Context) (Work, error) {
 	})}, err
 }
 
-func openStore(in string) (reference.Store, func() error, error) {
+// OnServer returns the cases about the store in a database server, by its
+// address as simfarm.Options.Database has it. They leave nothing there.
+func OnServer(address string) ([]Case, error) {
+	if !simfarm.OnServer(address) {
+		return nil, fmt.Errorf("no database server %q; want postgres://HOST:PORT/DATABASE or redis://HOST:PORT/NUMBER", simfarm.Redacted(address))
+	}
+	kind, _, _ := strings.Cut(address, ":")
+	return stores(kind, address), nil
+}
+
+func stores(name, in string) (all []Case) {
+	for _, callers := range []int{1, 32, 256} {
+		all = append(all, Case{fmt.Sprintf("Store/in=%s/callers=%d", name, callers), store(in, callers, false)})
+	}
+	return all
+}
+
+func openStore(ctx context.Context, in string) (reference.Store, func() error, error) {
+	if simfarm.OnServer(in) {
+		return simfarm.OpenApart(ctx, in)
+	}
 	switch in {
 	case "sqlite":
 		db, err := sqlstore.Open(":memory:")
@@ -189,7 +209,7 @@ func openStore(in string) (reference.Store, func() error, error) {
 // take turns around the replacement, so that each has a commit to himself.
 func store(in string, callers int, oneByOne bool) func(context.Context) (Work, error) {
 	return func(ctx context.Context) (Work, error) {
-		s, closeStore, err := openStore(in)
+		s, closeStore, err := openStore(ctx, in)
 		if err != nil {
 			return Work{}, err
 		}
@@ -218,7 +238,14 @@ func store(in string, callers int, oneByOne bool) func(context.Context) (Work, e
 			current[caller] = next
 			return nil
 		}
-		return Work{Do: Concurrently(callers, rotate), Close: closeStore}, err
+		w := Work{Do: Concurrently(callers, rotate), Close: closeStore}
+		if err == nil && simfarm.OnServer(in) {
+			err = w.Do(4 * callers) // connections are not what is measured
+		}
+		if err != nil && closeStore != nil {
+			err = errors.Join(err, closeStore())
+		}
+		return w, err
 	}
 }
 
@@ -267,7 +294,7 @@ func Concurrently(callers int, op func(caller int) error) func(int) error {
 func contended(in string) func(context.Context) (Work, error) {
 	const callers = 32
 	return func(ctx context.Context) (Work, error) {
-		s, closeStore, err := openStore(in)
+		s, closeStore, err := openStore(ctx, in)
 		if err != nil {
 			return Work{}, err
 		}

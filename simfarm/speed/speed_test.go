@@ -4,14 +4,35 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/perf/benchfmt"
 
+	"github.com/farmspec/farmspec/reference/storetest/dbtest"
 	"github.com/farmspec/farmspec/simfarm/speed"
 )
+
+func TestMain(m *testing.M) { os.Exit(dbtest.Run(m)) }
+
+func TestCasesOnServerWork(t *testing.T) {
+	cases, err := speed.OnServer(dbtest.Redis(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			if err := open(t, c).Do(40); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if _, err := speed.OnServer("memory"); err == nil {
+		t.Error("memory passes for a database server")
+	}
+}
 
 // Every standard case does what it says, once; no time is judged.
 func TestStandardCasesWork(t *testing.T) {
