@@ -110,39 +110,20 @@ func cpu() time.Duration {
 // benchRate is what two slow cores can do beside the farm.
 const benchRate = 800
 
-// span is what a run spent between its first glance and the check of its history.
-type span struct {
-	from, to time.Duration
-	at       time.Duration
-}
-
-func (*span) Preparing(int, int) {}
-func (s *span) Loading(n farmspec.LoadNow) {
-	if s.from == 0 {
-		s.from, s.at = cpu(), n.At
-	}
-}
-func (s *span) Checking(int) { s.to = cpu() }
-
 // CPU of the client for each HTTP request while it loads. Plain vegeta sends
 // one fixed cookie to a page that needs no session; the views are of pages that
 // rotate the token, on one server and over a hop, and each is judged.
 func BenchmarkClient(b *testing.B) {
 	target := farmApart(b, 200)
 	for _, engine := range []loadtest.Engine{loadtest.Vegeta{}, loadtest.Fast{}} {
-		for _, tc := range []struct {
-			action   loadtest.Action
-			requests float64
-		}{{loadtest.View, 1}, {loadtest.Hop, 2}} {
-			b.Run(engine.String()+"/"+tc.action.String(), func(b *testing.B) {
+		for _, action := range []loadtest.Action{loadtest.View, loadtest.Hop} {
+			b.Run(engine.String()+"/"+action.String(), func(b *testing.B) {
 				target.Hooks.Accounts.(*benchAccounts).next.Store(0)
-				var s span
 				var mix loadtest.Mix
-				mix[tc.action] = 1
+				mix[action] = 1
 				r := run(b, loadtest.Options{Target: target, Engine: engine, Browsers: 16, Pace: rate(b, benchRate), WarmUp: 300 * time.Millisecond,
-					Duration: time.Duration(b.N) * time.Second / benchRate, Mix: mix, Probe: -1, Seed: 1, Progress: &s})
-				views := float64(r.Arrivals.Ended+r.Arrivals.WarmUp) - s.at.Seconds()*benchRate
-				b.ReportMetric(float64((s.to-s.from).Microseconds())/views/tc.requests, "cpu-µs/request")
+					Duration: time.Duration(b.N) * time.Second / benchRate, Mix: mix, Probe: -1, Seed: 1})
+				b.ReportMetric(float64(r.Traffic.LoadCPU.Microseconds())/float64(r.Traffic.LoadRequests), "cpu-µs/request")
 				b.ReportMetric(float64(r.Latency.P50.Microseconds()), "p50-µs")
 			})
 		}

@@ -74,8 +74,8 @@ func TestFarmsInTrouble(t *testing.T) {
 				target := open(t, at(&on, tc.bad))
 				o := loadtest.Options{Engine: engine, Target: target, Browsers: 4, Pace: rate(t, 100), WarmUp: 200 * time.Millisecond, Duration: 300 * time.Millisecond,
 					Mix: loadtest.Mix{loadtest.View: 1}, Probe: 1, Timeout: 5 * time.Second, Seed: 1}
-				if raceDetector { // a spent token has to be refused before the trouble begins
-					o.WarmUp, o.Timeout = time.Second, 20*time.Second
+				if raceDetector { // a spent token has to be refused before the trouble begins, and nobody to be waiting then
+					o.Pace, o.WarmUp, o.Duration, o.Timeout = rate(t, 20), time.Second, 1500*time.Millisecond, 20*time.Second
 				}
 				if tc.outcome == "timed out" {
 					o.Timeout, o.Drain = 300*time.Millisecond, 3*time.Second
