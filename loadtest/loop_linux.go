@@ -451,8 +451,8 @@ func (x *fastLine) receive(w *fastWire, in *answer) (whole bool, err error) {
 	}
 }
 
-// await waits for events, for a millisecond at least if at all: what is due
-// within it is begun together.
+// await waits for events, for whole milliseconds: what is due within one is
+// begun together.
 //
 // The runtime is not told that the thread waits, for then its monitor looks
 // after it a thousand times a second, for a tenth of all CPU time. Goroutines
@@ -461,7 +461,7 @@ func (x *fastLine) receive(w *fastWire, in *answer) (whole bool, err error) {
 func (l *loop) await(events []syscall.EpollEvent, wait time.Duration) []syscall.EpollEvent {
 	ms := 0
 	if wait > 0 {
-		ms = int(max(1, wait/time.Millisecond))
+		ms = int((wait + time.Millisecond - 1) / time.Millisecond)
 	}
 	if l.alone {
 		n, err := syscall.EpollWait(l.epoll, events, ms)
