@@ -1,12 +1,14 @@
 package features
 
 import (
+	"compress/zlib"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -425,8 +427,14 @@ func decodings(s string) [][]byte {
 }
 
 // decode tries each usual encoding on a text, on its halves up to a dot or
-// another separator, as signed cookies have them, too.
+// another separator, as signed cookies have them, too. Some are compressed
+// before they are encoded.
 func decode(s string) (out [][]byte) {
+	if z, err := zlib.NewReader(strings.NewReader(s)); err == nil {
+		if d, err := io.ReadAll(io.LimitReader(z, farmspec.MaxBody)); err == nil {
+			out = append(out, d)
+		}
+	}
 	parts := append(strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(".|:!~,; ", r) }), s)
 	for _, part := range parts {
 		for _, e := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {

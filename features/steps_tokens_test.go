@@ -1,10 +1,13 @@
 package features
 
 import (
+	"compress/zlib"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -90,6 +93,37 @@ func TestWeakForms(t *testing.T) {
 	for _, s := range []string{"a.b.c", "plain", enc([]byte(`{"typ":"x"}`)) + "." + enc([]byte(`{}`)) + ".c", enc([]byte(`[1]`)) + ".e30.c"} {
 		if _, ok := readJWT(s); ok {
 			t.Errorf("%q passes for a JWT", s)
+		}
+	}
+}
+
+// What a signed cookie has of its user is read whatever it is wrapped in.
+func TestDecodings(t *testing.T) {
+	const inside = `{"_user_id":"alice"}`
+	b64 := base64.RawURLEncoding.EncodeToString
+	var small strings.Builder
+	z := zlib.NewWriter(&small)
+	if _, err := z.Write([]byte(inside)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name, value string
+		shown       bool
+		why         string
+	}{
+		{"plain", inside, true, "nothing hides it"},
+		{"base64, signed", b64([]byte(inside)) + ".awLF-g.x3mhKhGErrjZ", true, "itsdangerous and others sign what they encode"},
+		{"compressed, base64, signed", "." + b64([]byte(small.String())) + ".awLF-g.x3mhKhGErrjZ", true, "itsdangerous compresses where that is shorter"},
+		{"compressed and cut", "." + b64([]byte(small.String()[:12])) + ".awLF-g.x3mhKhGErrjZ", false, "half of it is nothing that can be read"},
+		{"base64 twice", b64([]byte(b64([]byte(inside)))), true, "three deep"},
+		{"another's", b64([]byte(`{"_user_id":"bob"}`)), false, "it is not her name"},
+	} {
+		shown := slices.ContainsFunc(decodings(tc.value), func(b []byte) bool { return strings.Contains(string(b), "alice") })
+		if shown != tc.shown {
+			t.Errorf("%s: shown is %v, want %v: %s", tc.name, shown, tc.shown, tc.why)
 		}
 	}
 }
