@@ -71,3 +71,18 @@ func TestShouldInAMustCase(t *testing.T) {
 		}
 	}
 }
+
+// What has a scenario waits for none.
+func TestPlannedIsNotTested(t *testing.T) {
+	all, err := features.Scenarios(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		for _, id := range s.Requirements {
+			if q, _ := farmspec.RequirementByID(id); q.Planned != "" {
+				t.Errorf("%s tests %s, which is planned in catalogue.yaml: %s", s.ID, id, q.Planned)
+			}
+		}
+	}
+}
