@@ -268,10 +268,18 @@ func (w *world) carriesOwnToken(ctx context.Context, device, name string) error 
 	return w.expect(!had(), nil, "another token at each log-in", "the same one: "+yesNo(had()))
 }
 
-// tabsAroundLogOut lets tabs go at one barrier, and the log-out right behind them.
+// tabsAroundLogOut lets tabs go at one barrier, and the log-out right behind
+// them. One asks for the slow page, where there is one: what is under way then
+// is so by no luck.
 func (w *world) tabsAroundLogOut(ctx context.Context, n int, name string) error {
 	if err := w.lineUp(ctx, name, n); err != nil {
 		return err
+	}
+	if slow := w.target.Slow; slow != nil {
+		at := func(pr *presenter) bool { return pr.member.Name == slow.Member }
+		if i := slices.IndexFunc(w.race.presenters, at); i >= 0 {
+			w.race.presenters[i].page = *slow
+		}
 	}
 	p := w.race.owner
 	tab := w.secondTab(p)
