@@ -8,11 +8,13 @@ const MatrixSchema = "farmspec.mutants/v1"
 // Matrix says which scenario convicts which fault: the proof that the judge's
 // verdicts are able to fail.
 type Matrix struct {
-	Schema string        `json:"schema"`
-	Tool   Tool          `json:"tool"`
-	Took   time.Duration `json:"took_ns"`
-	Seed   uint64        `json:"seed"`
-	Level  Level         `json:"level"`
+	Schema string `json:"schema"`
+	Tool   Tool   `json:"tool"`
+	// Command is the line that made it, without passwords.
+	Command string        `json:"command"`
+	Took    time.Duration `json:"took_ns"`
+	Seed    uint64        `json:"seed"`
+	Level   Level         `json:"level"`
 	// Scenarios are the columns, by ID.
 	Scenarios []MatrixScenario `json:"scenarios"`
 	// Faults are the rows, by ID.

@@ -48,8 +48,11 @@ type Implementation struct {
 	// ClaimConformant and Hardened are the two verdicts of the report.
 	ClaimConformant farmspec.Verdict `json:"claim_conformant"`
 	Hardened        farmspec.Verdict `json:"hardened"`
-	// Counts are of requirements, by verdict.
-	Counts map[farmspec.Verdict]int `json:"counts"`
+	// Counts are of requirements, by verdict; ClaimCounts of the 34 claims and
+	// HardenedCounts of the standards' requirements, on which the two rest.
+	Counts         map[farmspec.Verdict]int `json:"counts"`
+	ClaimCounts    map[farmspec.Verdict]int `json:"claim_counts"`
+	HardenedCounts map[farmspec.Verdict]int `json:"hardened_counts"`
 	// Unlike names the properties in which it is not like the reference.
 	Unlike []string `json:"unlike,omitempty"`
 	// Sentence says in words how it stands.
@@ -200,6 +203,7 @@ func compare(runs []Compared, c catalogue) (*Comparison, error) {
 		out.Implementations = append(out.Implementations, Implementation{
 			Label: label(i), Name: views[i].implementationName(), Source: run.Source, Targets: list(run.Report.Targets),
 			Tool: run.Report.Tool, Run: run.Report.Run, Counts: views[i].requirementTally(""),
+			ClaimCounts: views[i].claimTally(), HardenedCounts: views[i].requirementTally("hardened"),
 			ClaimConformant: run.Report.ClaimConformant, Hardened: run.Report.Hardened,
 		})
 	}

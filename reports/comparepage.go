@@ -16,8 +16,10 @@ import (
 var (
 	comparisonStyle    = pageStyle + mustRead("page/compare.css")
 	comparisonScript   = mustRead("page/compare.js")
-	comparisonTemplate = template.Must(template.Must(pageTemplate.Clone()).Funcs(template.FuncMap{"anchor": escapeFragment}).
-				ParseFS(pageFiles, "page/compare.html"))
+	comparisonTemplate = template.Must(template.Must(pageTemplate.Clone()).Funcs(template.FuncMap{
+		"anchor": escapeFragment, "tallied": func(counts map[farmspec.Verdict]int) string { return tally(counts).String() },
+	}).
+		ParseFS(pageFiles, "page/compare.html"))
 )
 
 type (

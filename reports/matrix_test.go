@@ -22,7 +22,7 @@ import (
 // each way.
 func fixtureMatrix() *farmspec.Matrix {
 	return &farmspec.Matrix{
-		Schema: farmspec.MatrixSchema, Tool: farmspec.Tool{Version: "v0.4.0", Commit: "0123456789abcdef", Features: strings.Repeat("ab", 32)},
+		Schema: farmspec.MatrixSchema, Command: "farmspec mutants --level G --seed 7", Tool: farmspec.Tool{Version: "v0.4.0", Commit: "0123456789abcdef", Features: strings.Repeat("ab", 32)},
 		Took: 41250 * time.Millisecond, Seed: 7, Level: farmspec.Grey,
 		Scenarios: []farmspec.MatrixScenario{
 			{ID: "rotate.old-token-refused", Name: "A token that has been replaced is refused", Requirements: []string{"WF-4.1"}, Kills: 2},

@@ -109,7 +109,8 @@ func matrixPage(v *matrixView) ([]byte, error) {
 	}
 	d.Bar = newBar("fault", t)
 	d.Facts = []pageFact{
-		{Name: "Command", Value: fmt.Sprintf("farmspec mutants --level %s --seed %d", v.Level, v.Seed), Code: true},
+		{Name: "Command", Value: oneLine(v.Command), Code: true},
+		{Name: "Seed", Value: fmt.Sprint(v.Seed), Code: true},
 		{Name: "Took", Value: took(v.Took)},
 		{Name: "Level", Value: d.LevelName},
 		{Name: "farmspec", Value: oneLine(strings.TrimSpace(v.Tool.Version + " " + clip(v.Tool.Commit, 12)))},

@@ -75,7 +75,7 @@ func (f *mutantFlags) run(c *cobra.Command) error {
 	}
 	ctx, began := c.Context(), time.Now()
 	o := features.Options{Level: level, Seed: f.seed, Parallel: 2, Sparse: true}
-	m := &farmspec.Matrix{Schema: farmspec.MatrixSchema, Level: level, Seed: f.seed}
+	m := &farmspec.Matrix{Schema: farmspec.MatrixSchema, Command: commandLine(), Level: level, Seed: f.seed}
 	m.Tool.Version, m.Tool.Commit = build()
 	if m.Scenarios, m.Tool.Features, err = features.Columns(); err != nil {
 		return err
