@@ -33,14 +33,14 @@ import (
 func TestLostOnTheWay(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		server func(*dbtest.Proxy) string
+		server func(*testing.T, *dbtest.Proxy) string
 	}{
-		{"server", func(*dbtest.Proxy) string { return dbtest.Redis(t) }},
-		{"cluster", func(p *dbtest.Proxy) string { return newCluster(t, 1, p)[0] }},
+		{"server", func(t *testing.T, _ *dbtest.Proxy) string { return dbtest.Redis(t) }},
+		{"cluster", func(t *testing.T, p *dbtest.Proxy) string { return newCluster(t, 1, p)[0] }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			p := dbtest.NewProxy(t)
-			s := mustOpen(t, p.Before(t, fresh(t, tc.server(p))))
+			s := mustOpen(t, p.Before(t, fresh(t, tc.server(t, p))))
 			sess := created(t, s, 1)
 			lost := func(fault dbtest.Fault, call func() error) {
 				t.Helper()
