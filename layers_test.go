@@ -23,7 +23,7 @@ var arrows = map[string][]string{
 	"cmd/farmspec": {"features", "targetfile", "loadtest", "reports", "baseline", "bundle", "simfarm/...", "reference", "."},
 
 	// The sound farm does not know its faults: mutant breaks it from outside.
-	"simfarm":         {"simfarm/sim", "reference/web", "reference/saml", "reference/oidc", "reference/memstore", "reference/sqlstore", "reference/pgstore", "reference/redisstore", "reference/model", "reference", "."},
+	"simfarm":         {"simfarm/sim", "reference/web", "reference/saml", "reference/oidc", "reference/memstore", "reference/sqlstore", "reference/pgstore", "reference/redisstore", "reference/model", "reference", "ports", "."},
 	"simfarm/mutant":  {"simfarm", "reference/web", "reference/saml", "reference/oidc", "reference", "."},
 	"simfarm/variant": {"simfarm", "reference/web", "reference", "."},
 	"simfarm/stub":    {"simfarm", "."},
@@ -41,7 +41,7 @@ var arrows = map[string][]string{
 
 	// Servers for tests to talk to: no product code imports them.
 	"reference/storetest/native": {},
-	"reference/storetest/dbtest": {"reference/storetest/native"},
+	"reference/storetest/dbtest": {"reference/storetest/native", "ports"},
 
 	"reference/model": {},
 	"reference":       {},
@@ -56,12 +56,15 @@ var arrows = map[string][]string{
 
 	"targetfile": {"."},
 
+	"ports": {},
+
 	".": {},
 }
 
 // testArrows says what test files may import besides: the contract their
 // package is held to, and farms to try the judge on.
 var testArrows = map[string][]string{
+	"cmd/farmspec":         {"ports"},
 	"features":             {"simfarm/..."},
 	"loadtest":             {"simfarm/..."},
 	"bundle":               {"simfarm"},
@@ -75,7 +78,7 @@ var testArrows = map[string][]string{
 	"reference/memstore":   {"reference/storetest", "reference/model"},
 	"reference/sqlstore":   {"reference/storetest", "reference/model"},
 	"reference/pgstore":    {"reference/storetest", "reference/storetest/dbtest", "reference/model"},
-	"reference/redisstore": {"reference/storetest", "reference/storetest/dbtest", "reference/storetest/native", "reference/model"},
+	"reference/redisstore": {"reference/storetest", "reference/storetest/dbtest", "reference/storetest/native", "reference/model", "ports"},
 	"reference/storetest":  {"reference/memstore"},
 }
 

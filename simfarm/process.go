@@ -12,8 +12,9 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"github.com/farmspec/farmspec/ports"
 )
 
 // process is a listening part of the farm: a member, the session service or
@@ -76,20 +77,7 @@ func listenTCP(ctx context.Context, addr string) (net.Listener, error) {
 	if err != nil || port != "0" {
 		return new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	}
-	for {
-		n, err := ports.draw(ctx)
-		if err != nil {
-			return nil, err
-		}
-		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(n)))
-		if err == nil {
-			return ln, nil
-		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			ports.free(n)
-			return nil, err
-		} // somebody else's for as long as this program runs
-	}
+	return ports.Listen(ctx, host)
 }
 
 // port is the process's port; it needs an earlier listen.
@@ -191,7 +179,7 @@ func (p *process) close() *running {
 	p.mu.Unlock()
 	r := p.kill()
 	if n, err := strconv.Atoi(p.port()); err == nil {
-		ports.free(n)
+		ports.Free(n)
 	}
 	return r
 }

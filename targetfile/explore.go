@@ -111,7 +111,7 @@ func (e *explorer) logIn(ctx context.Context) *farmspec.Visit {
 	} else {
 		todo = []string{e.bases[0] + "/"}
 	}
-	if byScript := e.s.LoginKind == "json"; byScript && e.s.Login == "" {
+	if e.s.LoginKind == "json" && e.s.Login == "" {
 		e.tell("Where the log-in's JSON goes is not to be seen on a page; say --login.")
 		return nil
 	}

@@ -8,8 +8,6 @@ import (
 	"html"
 	"io"
 	"log"
-	mathrand "math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -21,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/farmspec/farmspec/ports"
 )
 
 // shop is a farm as most of the world has it: two members, one session store,
@@ -295,18 +295,12 @@ hooks:
 	return path
 }
 
-// unused is a loopback address at which nothing listens. Its port is below those
-// that systems draw for connections, and so stays free.
+// unused is a loopback address at which nothing listens, nor will.
 func unused(t *testing.T) string {
 	t.Helper()
-	var err error
-	for range 100 {
-		var l net.Listener
-		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+mathrand.IntN(2_000))); err == nil {
-			defer func() { _ = l.Close() }()
-			return "http://" + l.Addr().String()
-		}
+	n, err := ports.Draw(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal(err)
-	return ""
+	return fmt.Sprintf("http://127.0.0.1:%d", n)
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/farmspec/farmspec/ports"
 	"github.com/farmspec/farmspec/reference"
 	"github.com/farmspec/farmspec/reference/redisstore"
 	"github.com/farmspec/farmspec/reference/storetest/dbtest"
@@ -320,7 +320,7 @@ func TestTLS(t *testing.T) {
 		os.WriteFile(secret, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
+	port := drawn(t)
 	startNative(t, nil, "--tls-port", strconv.Itoa(port), "--tls-cert-file", certificate, "--tls-key-file", secret,
 		"--tls-ca-cert-file", certificate, "--tls-auth-clients", "no")
 	address := fmt.Sprintf("rediss://127.0.0.1:%d/0", port)
@@ -442,7 +442,7 @@ func startNative(t testing.TB, announced *dbtest.Proxy, settings ...string) (*na
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
+	port := drawn(t)
 	if announced != nil {
 		settings = append(settings, "--cluster-announce-port", strconv.Itoa(announced.Port()))
 	}
@@ -462,14 +462,13 @@ func startNative(t testing.TB, announced *dbtest.Proxy, settings ...string) (*na
 	return server, fmt.Sprintf("redis://127.0.0.1:%d/0", port)
 }
 
-func freePort(t testing.TB) int {
+func drawn(t testing.TB) int {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	n, err := ports.Draw(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
+	return n
 }
 
 // newCluster starts servers that share the slots and returns their addresses.
@@ -479,7 +478,7 @@ func newCluster(t testing.TB, n int, announced *dbtest.Proxy) []string {
 	var nodes []*redis.Client
 	for range n {
 		_, address := startNative(t, announced, "--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1",
-			"--cluster-port", strconv.Itoa(freePort(t)), "--appendonly", "yes")
+			"--cluster-port", strconv.Itoa(drawn(t)), "--appendonly", "yes")
 		addresses, nodes = append(addresses, address), append(nodes, connect(t, address))
 	}
 	for i, node := range nodes {

@@ -16,6 +16,8 @@ import (
 	"github.com/moby/moby/api/types/network"
 	"github.com/testcontainers/testcontainers-go"
 	"github.com/testcontainers/testcontainers-go/log"
+
+	"github.com/farmspec/farmspec/ports"
 )
 
 var errPull = errors.New("an image is missing")
@@ -28,7 +30,7 @@ func (k *kind) inContainer(ctx context.Context, pull bool) (_ *Server, why, err 
 	if why != nil {
 		return nil, why, nil
 	}
-	port, err := freePort()
+	port, err := ports.Draw(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

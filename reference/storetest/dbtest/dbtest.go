@@ -9,18 +9,15 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/url"
 	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	client "github.com/redis/go-redis/v9"
 
+	"github.com/farmspec/farmspec/ports"
 	"github.com/farmspec/farmspec/reference/storetest/native"
 )
 
@@ -244,7 +241,7 @@ func (k *kind) installed(ctx context.Context) (*Server, error) {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return nil, errors.Join(err, remove())
 	}
-	port, err := freePort()
+	port, err := ports.Draw(ctx)
 	if err != nil {
 		return nil, errors.Join(err, remove())
 	}
@@ -258,16 +255,6 @@ func (k *kind) installed(ctx context.Context) (*Server, error) {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
-}
-
-// freePort returns a port of 127.0.0.1 at which nothing listens. It is chosen
-// here so that it stays the same when the server starts again.
-func freePort() (int, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return ln.Addr().(*net.TCPAddr).Port, ln.Close()
 }
 
 // await asks the server until it answers, for a minute.
@@ -288,42 +275,11 @@ func (k *kind) await(ctx context.Context, address string) error {
 }
 
 func askRedis(ctx context.Context, address string) error {
-	u, err := url.Parse(address)
-	if err != nil {
-		return errors.New("not an address redis://:PASSWORD@HOST:PORT/NUMBER")
-	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", u.Host)
+	o, err := client.ParseURL(address)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := conn.SetDeadline(deadline); err != nil {
-			return err
-		}
-	}
-	command, want := "PING\r\n", "+PONG\r\n"
-	if password, has := u.User.Password(); has {
-		args := []string{"AUTH", u.User.Username(), password}
-		if args[1] == "" {
-			args = []string{"AUTH", password}
-		}
-		var b strings.Builder
-		b.WriteString("*" + strconv.Itoa(len(args)) + "\r\n")
-		for _, a := range args {
-			fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(a), a)
-		}
-		command, want = b.String()+command, "+OK\r\n"+want
-	}
-	if _, err := io.WriteString(conn, command); err != nil {
-		return err
-	}
-	answer := make([]byte, len(want))
-	if _, err := io.ReadFull(conn, answer); err != nil {
-		return err
-	}
-	if string(answer) != want {
-		return fmt.Errorf("it says %q", answer)
-	}
-	return nil
+	o.MaxRetries = -1 // await asks again
+	c := client.NewClient(o)
+	return errors.Join(c.Ping(ctx).Err(), c.Close())
 }

@@ -1,4 +1,4 @@
-package simfarm
+package ports
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 
 func TestPortsBelongToOneProgram(t *testing.T) {
 	// Two pools stand for two programs.
-	pools := [2]portPool{}
+	pools := [2]pool{}
 	t.Cleanup(func() {
 		for i := range pools {
 			for _, g := range pools[i].guards {
