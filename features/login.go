@@ -3,7 +3,6 @@ package features
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -17,7 +16,7 @@ import (
 // logIn sends the log-in and nothing else.
 func (w *world) logIn(ctx context.Context, p *person, m farmspec.Member, password string) (*farmspec.Visit, error) {
 	if w.target.Login.Kind == farmspec.BasicLogin {
-		visit, err := w.logInBasic(ctx, p, m, password)
+		visit, err := w.logInBare(ctx, p, m, nil, password)
 		w.keepToken(p, m)
 		return visit, err
 	}
@@ -59,26 +58,20 @@ func (w *world) alreadyIn(p *person, m farmspec.Member, visit *farmspec.Visit) b
 
 // fillLogIn sends name and password from the page where from ended.
 func (w *world) fillLogIn(ctx context.Context, p *person, from *farmspec.Visit, password string) (*farmspec.Visit, error) {
-	if w.target.Login.Kind == farmspec.BasicLogin {
-		m, ok := w.target.MemberOf(from.Final().URL)
-		if !ok {
-			return from, fmt.Errorf("log in: the page is on no server of the farm")
-		}
-		return w.logInBasic(ctx, p, m, password)
-	}
-	values := map[string]string{w.target.Login.UserField: p.user.Name, w.target.Login.PassField: password}
-	if w.target.Login.Kind != farmspec.JSONLogin {
-		return p.browser.Submit(ctx, from, "", values)
+	if byForm(w.target.Login) {
+		return p.browser.LogIn(ctx, w.target.Login, from, "", p.user.Name, password)
 	}
 	m, ok := w.target.MemberOf(from.Final().URL)
 	if !ok {
 		return from, fmt.Errorf("log in: the log-in page is on no server of the farm")
 	}
-	body, err := json.Marshal(values)
-	if err != nil {
-		return from, fmt.Errorf("log in: %w", err)
-	}
-	visit, err := p.browser.PostJSON(ctx, from, m.At(w.target.Login.Path), string(body))
+	return w.logInBare(ctx, p, m, from, password)
+}
+
+// logInBare sends name and password without a form.
+func (w *world) logInBare(ctx context.Context, p *person, m farmspec.Member, from *farmspec.Visit, password string) (*farmspec.Visit, error) {
+	w.keepSecret(base64.StdEncoding.EncodeToString([]byte(p.user.Name + ":" + password))) // as HTTP Basic has them
+	visit, err := p.browser.LogIn(ctx, w.target.Login, from, m.At(w.target.Login.Path), p.user.Name, password)
 	if err == nil && visit.Final().Err != nil {
 		err = fmt.Errorf("log in: %w", visit.Final().Err)
 	}
@@ -87,22 +80,6 @@ func (w *world) fillLogIn(ctx context.Context, p *person, from *farmspec.Visit, 
 
 // byForm reports whether a form logs in, whose answer leads on to a page.
 func byForm(r farmspec.LoginRecipe) bool { return r.Kind == "" || r.Kind == farmspec.FormLogin }
-
-// logInBasic sends HTTP Basic credentials once (RFC 7617); what follows is
-// the session's that the answer brings.
-func (w *world) logInBasic(ctx context.Context, p *person, m farmspec.Member, password string) (*farmspec.Visit, error) {
-	credentials := base64.StdEncoding.EncodeToString([]byte(p.user.Name + ":" + password))
-	w.keepSecret(credentials)
-	x := p.browser.Send(ctx, farmspec.Request{
-		URL: m.At(w.target.Login.Path), Dest: "document", KeepCookies: true,
-		Header: http.Header{"Authorization": {"Basic " + credentials}},
-	})
-	visit := &farmspec.Visit{Exchanges: []*farmspec.Exchange{x}}
-	if x.Err != nil {
-		return visit, fmt.Errorf("log in: %w", x.Err)
-	}
-	return visit, nil
-}
 
 // hasLogIn reports whether an answer is a page on which one logs in, or asks
 // for credentials.

@@ -3,8 +3,6 @@ package targetfile
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"mime"
 	"net/http"
@@ -171,22 +169,11 @@ func (e *explorer) asksForBasic(x *farmspec.Exchange) bool {
 
 // enter logs in from the page that logIn found.
 func (e *explorer) enter(ctx context.Context, page *farmspec.Visit, user, password string) (*farmspec.Visit, error) {
-	switch e.s.LoginKind {
-	case "basic":
-		x := e.browser.Send(ctx, farmspec.Request{
-			URL: e.bases[0] + e.s.Login, Dest: "document", KeepCookies: true,
-			Header: http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))}},
-		})
-		return &farmspec.Visit{Exchanges: []*farmspec.Exchange{x}}, x.Err
-	case "json":
+	if e.s.LoginKind == "json" {
 		e.s.UserField, e.s.PassField = or(e.s.UserField, "username"), or(e.s.PassField, "password")
-		body, err := json.Marshal(map[string]string{e.s.UserField: user, e.s.PassField: password})
-		if err != nil {
-			return nil, err
-		}
-		return e.browser.PostJSON(ctx, page, e.bases[0]+e.s.Login, string(body))
 	}
-	return e.browser.Submit(ctx, page, "", map[string]string{e.s.UserField: user, e.s.PassField: password})
+	r := farmspec.LoginRecipe{Kind: farmspec.LoginKind(e.s.LoginKind), UserField: e.s.UserField, PassField: e.s.PassField}
+	return e.browser.LogIn(ctx, r, page, e.bases[0]+e.s.Login, user, password)
 }
 
 // credentials are the names of a form's fields for user and password: the
