@@ -1,6 +1,8 @@
 package reference
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 )
@@ -70,6 +72,11 @@ type SecuritySession struct {
 
 // Open reports whether the session has not been closed.
 func (s *SecuritySession) Open() bool { return s.ClosedAt == 0 }
+
+// InOrder compares sessions as Store.List has them: by log-in, then by reference.
+func InOrder(a, b SecuritySession) int {
+	return cmp.Or(cmp.Compare(a.AuthenticatedAt, b.AuthenticatedAt), bytes.Compare(a.Ref[:], b.Ref[:]))
+}
 
 // HTTPSession is an application's state for one security session. There is at
 // most one for each (security session, application).

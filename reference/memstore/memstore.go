@@ -3,7 +3,6 @@
 package memstore
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -188,9 +187,7 @@ func (s *Store) List(_ context.Context, user string) ([]reference.SecuritySessio
 			list = append(list, sess)
 		}
 	}
-	slices.SortFunc(list, func(a, b reference.SecuritySession) int {
-		return cmp.Or(cmp.Compare(a.AuthenticatedAt, b.AuthenticatedAt), bytes.Compare(a.Ref[:], b.Ref[:]))
-	})
+	slices.SortFunc(list, reference.InOrder)
 	return list, nil
 }
 

@@ -1,8 +1,6 @@
 package redisstore
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -43,9 +41,7 @@ func (s *Store) List(ctx context.Context, user string) ([]reference.SecuritySess
 			return nil, said("list sessions", err)
 		}
 	}
-	slices.SortFunc(list, func(a, b reference.SecuritySession) int {
-		return cmp.Or(cmp.Compare(a.AuthenticatedAt, b.AuthenticatedAt), bytes.Compare(a.Ref[:], b.Ref[:]))
-	})
+	slices.SortFunc(list, reference.InOrder)
 	return list, nil
 }
 
@@ -154,22 +150,18 @@ func (s *Store) Prune(ctx context.Context, before int64) (forgotten int, err err
 // read of one still holds.
 func (s *Store) forget(ctx context.Context, p *part, before int64) (n int, err error) {
 	err = s.scan(ctx, p.sessions, func(fields [][2]string) error {
-		drop := []any{"hdel", p.sessions}
+		var over []any
 		for _, f := range fields {
 			sess, err := parseField(f)
 			if err != nil {
 				return err
 			}
 			if !sess.Open() && sess.ClosedAt < before {
-				drop = append(drop, f[0])
+				over = append(over, f[0])
 			}
 		}
-		if len(drop) == 2 {
-			return nil
-		}
-		answer, err := s.do(ctx, drop...)
-		dropped, _ := answer.(int64)
-		n += int(dropped)
+		dropped, err := s.drop(ctx, "hdel", p.sessions, over)
+		n += dropped
 		return err
 	})
 	return n, err
@@ -203,16 +195,14 @@ func (s *Store) pruneIDs(ctx context.Context, p *part, before int64) error {
 		if err != nil {
 			return err
 		}
-		drop := []any{"hdel", p.ids}
+		var spent []any
 		for id, ref := range old {
 			sess, there := sessions[ref]
 			if !there || id != string(sess.Current.ID[:]) && id != string(sess.Previous.ID[:]) {
-				drop = append(drop, id)
+				spent = append(spent, id)
 			}
 		}
-		if len(drop) > 2 {
-			_, err = s.do(ctx, drop...)
-		}
+		_, err = s.drop(ctx, "hdel", p.ids, spent)
 		return err
 	})
 }
@@ -225,20 +215,29 @@ func (s *Store) pruneUsers(ctx context.Context, p *part, before int64) error {
 		if err != nil {
 			return err
 		}
-		drop := []any{"zrem", p.users}
+		var stray []any
 		for i, m := range members {
 			_, there := sessions[refs[i]]
 			if _, at, err := parseMember(m); err != nil {
 				return err
 			} else if !there && at < before {
-				drop = append(drop, m)
+				stray = append(stray, m)
 			}
 		}
-		if len(drop) > 2 {
-			_, err = s.do(ctx, drop...)
-		}
+		_, err = s.drop(ctx, "zrem", p.users, stray)
 		return err
 	})
+}
+
+// drop takes fields out of a hash, or members out of a set, and returns how
+// many were there.
+func (s *Store) drop(ctx context.Context, command, key string, what []any) (int, error) {
+	if len(what) == 0 {
+		return 0, nil
+	}
+	answer, err := s.do(ctx, append([]any{command, key}, what...)...)
+	n, _ := answer.(int64)
+	return int(n), err
 }
 
 // records returns those of the sessions that are there, without what hangs
@@ -311,20 +310,17 @@ func (s *Store) remove(ctx context.Context, ref reference.ID) error {
 	for i := range s.parts {
 		p := &s.parts[i]
 		err := s.scan(ctx, p.ids, func(fields [][2]string) error {
-			drop := []any{"hdel", p.ids}
+			var its []any
 			for _, f := range fields {
 				owner, _, err := parseEntry(f[1])
 				if err != nil {
 					return err
 				}
 				if owner == ref {
-					drop = append(drop, f[0])
+					its = append(its, f[0])
 				}
 			}
-			if len(drop) == 2 {
-				return nil
-			}
-			_, err := s.do(ctx, drop...)
+			_, err := s.drop(ctx, "hdel", p.ids, its)
 			return err
 		})
 		if err != nil {
