@@ -832,8 +832,9 @@ func (w *world) askUnsigned(ctx context.Context, name string, server int, page f
 }
 
 // isAskedToLogIn expects the refusal to be a page on which one logs in, or to
-// have a link to it; where a script logs in, its status tells the script. The token that came with it is not tried: some farms
-// change it with each form they show, and this form is going to be filled.
+// have a link to it; where a script logs in, its status tells the script. The
+// token that came with it is not tried: some farms change it with each form
+// they show, and this form is going to be filled.
 func (w *world) isAskedToLogIn() error {
 	a := w.acts.attempt
 	if err := w.isRefused(a); err != nil {

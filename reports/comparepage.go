@@ -18,8 +18,7 @@ var (
 	comparisonScript   = mustRead("page/compare.js")
 	comparisonTemplate = template.Must(template.Must(pageTemplate.Clone()).Funcs(template.FuncMap{
 		"anchor": escapeFragment, "tallied": func(counts map[farmspec.Verdict]int) string { return tally(counts).String() },
-	}).
-		ParseFS(pageFiles, "page/compare.html"))
+	}).ParseFS(pageFiles, "page/compare.html"))
 )
 
 type (
